@@ -1,0 +1,25 @@
+# Looks for nvcc. With one, `STRATA_WITH_CUDA` is true and .cu files compile; without, one line says so.
+# STRATA_CUDA_ARCHITECTURES names the targets (sm_80, sm_90, sm_100 by default).
+
+set(STRATA_WITH_CUDA OFF)
+if(STRATA_CUDA)
+  file(GLOB _strata_own_nvcc "${CMAKE_CURRENT_SOURCE_DIR}/.deps/python/lib/python3*/site-packages/nvidia/cu13/bin")
+  find_program(STRATA_NVCC nvcc HINTS ENV CUDACXX ENV CUDA_HOME ENV CUDA_PATH PATHS /usr/local/cuda/bin ${_strata_own_nvcc}
+               PATH_SUFFIXES bin)
+  if(STRATA_NVCC)
+    if(NOT CMAKE_CUDA_COMPILER)
+      set(CMAKE_CUDA_COMPILER "${STRATA_NVCC}")
+    endif()
+    if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES)
+      set(CMAKE_CUDA_ARCHITECTURES "80-real;90-real;100" CACHE STRING "CUDA targets")
+    endif()
+    set(CMAKE_CUDA_STANDARD 20)
+    set(CMAKE_CUDA_RUNTIME_LIBRARY Static)
+    enable_language(CUDA)
+    set(STRATA_WITH_CUDA ON)
+    message(STATUS "CUDA: ${CMAKE_CUDA_COMPILER} ${CMAKE_CUDA_COMPILER_VERSION}, targets ${CMAKE_CUDA_ARCHITECTURES}")
+  endif()
+endif()
+if(NOT STRATA_WITH_CUDA)
+  message(STATUS "CUDA: no nvcc, building for the CPU only")
+endif()

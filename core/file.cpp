@@ -1,0 +1,95 @@
+#include "core/file.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include "core/error.h"
+
+namespace strata {
+namespace {
+
+class Descriptor {
+  public:
+    explicit Descriptor(int fd) : fd_(fd) {}
+    ~Descriptor() {
+        if (fd_ >= 0) ::close(fd_);
+    }
+    Descriptor(const Descriptor&) = delete;
+    Descriptor& operator=(const Descriptor&) = delete;
+    int get() const { return fd_; }
+
+  private:
+    int fd_;
+};
+
+}  // namespace
+
+MappedFile::MappedFile(const std::filesystem::path& path) : path_(path) {
+    const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    if (file.get() < 0) user_error("{}: cannot be read: {}", path.string(), std::strerror(errno));
+    struct stat info {};
+    if (::fstat(file.get(), &info) != 0) throw_errno(path.string());
+    if (S_ISDIR(info.st_mode)) user_error("{}: is a folder, expected a file", path.string());
+    size_ = static_cast<std::size_t>(info.st_size);
+    if (size_ == 0) return;
+    void* mapped = ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, file.get(), 0);
+    if (mapped == MAP_FAILED) throw_errno(fmt::format("{}: cannot be mapped", path.string()));
+    data_ = static_cast<const std::byte*>(mapped);
+}
+
+MappedFile::~MappedFile() {
+    if (data_ != nullptr) ::munmap(const_cast<std::byte*>(data_), size_);
+}
+
+MappedFile::MappedFile(MappedFile&& other) noexcept
+    : path_(std::move(other.path_)), data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+
+MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
+    std::swap(path_, other.path_);
+    std::swap(data_, other.data_);
+    std::swap(size_, other.size_);
+    return *this;
+}
+
+std::string read_file(const std::filesystem::path& path) {
+    return std::string(MappedFile(path).text());
+}
+
+void write_file_atomically(const std::filesystem::path& path, std::string_view content) {
+    const std::filesystem::path beside = path.string() + ".tmp";
+    try {
+        const Descriptor file(::open(beside.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
+        if (file.get() < 0) throw_errno(fmt::format("{}: cannot be written", beside.string()));
+        while (!content.empty()) {
+            const ssize_t written = ::write(file.get(), content.data(), content.size());
+            if (written < 0 && errno == EINTR) continue;
+            if (written < 0) throw_errno(fmt::format("{}: cannot be written", beside.string()));
+            content.remove_prefix(static_cast<std::size_t>(written));
+        }
+        if (::fsync(file.get()) != 0) throw_errno(fmt::format("{}: cannot be synced", beside.string()));
+        if (::rename(beside.c_str(), path.c_str()) != 0) throw_errno(fmt::format("{}: cannot be renamed", beside.string()));
+    } catch (const SystemError&) {
+        ::unlink(beside.c_str());
+        throw;
+    }
+}
+
+void sync_path(const std::filesystem::path& path) {
+    const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    if (file.get() < 0 || ::fsync(file.get()) != 0) throw_errno(fmt::format("{}: cannot be synced", path.string()));
+}
+
+std::size_t free_bytes(const std::filesystem::path& path) {
+    struct statvfs info {};
+    if (::statvfs(path.c_str(), &info) != 0) throw_errno(fmt::format("{}: free space cannot be read", path.string()));
+    return static_cast<std::size_t>(info.f_bavail) * info.f_frsize;
+}
+
+}  // namespace strata

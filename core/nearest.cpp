@@ -1,0 +1,55 @@
+#include "core/nearest.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cctype>
+#include <numeric>
+
+namespace strata {
+namespace {
+
+char folded(char c) {
+    return c == '-' ? '_' : static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+}
+
+}  // namespace
+
+std::size_t edit_distance(std::string_view a, std::string_view b) {
+    std::vector<std::size_t> before_last(b.size() + 1);
+    std::vector<std::size_t> last(b.size() + 1);
+    std::vector<std::size_t> row(b.size() + 1);
+    std::iota(last.begin(), last.end(), std::size_t{0});
+    for (std::size_t i = 1; i <= a.size(); ++i) {
+        row[0] = i;
+        for (std::size_t j = 1; j <= b.size(); ++j) {
+            const bool same = folded(a[i - 1]) == folded(b[j - 1]);
+            row[j] = std::min({last[j] + 1, row[j - 1] + 1, last[j - 1] + (same ? 0 : 1)});
+            const bool swapped = i > 1 && j > 1 && folded(a[i - 1]) == folded(b[j - 2]) && folded(a[i - 2]) == folded(b[j - 1]);
+            if (swapped) row[j] = std::min(row[j], before_last[j - 2] + 1);
+        }
+        std::swap(before_last, last);
+        std::swap(last, row);
+    }
+    return last[b.size()];
+}
+
+std::vector<std::string> nearest_names(std::string_view name, const std::vector<std::string>& names, std::size_t count) {
+    std::vector<std::pair<std::size_t, std::size_t>> ranked;
+    ranked.reserve(names.size());
+    for (std::size_t i = 0; i < names.size(); ++i) ranked.emplace_back(edit_distance(name, names[i]), i);
+    std::sort(ranked.begin(), ranked.end());
+    ranked.resize(std::min(count, ranked.size()));
+    std::vector<std::string> nearest;
+    nearest.reserve(ranked.size());
+    for (const auto& [distance, i] : ranked) nearest.push_back(names[i]);
+    return nearest;
+}
+
+std::string did_you_mean(std::string_view name, const std::vector<std::string>& names) {
+    const auto nearest = nearest_names(name, names, 1);
+    if (nearest.empty() || edit_distance(name, nearest[0]) > std::max<std::size_t>(2, name.size() / 3)) return "";
+    return fmt::format(" Did you mean '{}'?", nearest[0]);
+}
+
+}  // namespace strata
