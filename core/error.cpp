@@ -11,7 +11,8 @@ void throw_errno(const std::string& action) {
 }
 
 void check_failed(const char* condition, const char* file, int line, const std::string& message) {
-    throw std::logic_error(fmt::format("{}:{}: {} (this is a bug in strata: {} does not hold)", file, line, message, condition));
+    throw std::logic_error(
+        fmt::format("{}:{}: {} (this is a bug in strata: {} does not hold)", file, line, message, condition));
 }
 
 }  // namespace strata

@@ -74,7 +74,8 @@ void write_file_atomically(const std::filesystem::path& path, std::string_view c
             content.remove_prefix(static_cast<std::size_t>(written));
         }
         if (::fsync(file.get()) != 0) throw_errno(fmt::format("{}: cannot be synced", beside.string()));
-        if (::rename(beside.c_str(), path.c_str()) != 0) throw_errno(fmt::format("{}: cannot be renamed", beside.string()));
+        if (::rename(beside.c_str(), path.c_str()) != 0)
+            throw_errno(fmt::format("{}: cannot be renamed", beside.string()));
     } catch (const SystemError&) {
         ::unlink(beside.c_str());
         throw;

@@ -1,0 +1,237 @@
+// The parser over the option table: CLI11 splits the arguments, toml++ reads the file, the table says what is allowed.
+#include <toml++/toml.h>
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <filesystem>
+
+#include "apps/strata/option_value.h"
+#include "apps/strata/options.h"
+#include "core/error.h"
+#include "core/file.h"
+#include "core/nearest.h"
+
+namespace strata::app {
+namespace {
+
+struct CommandEntry {
+    Command command;
+    std::string name;
+    std::string help;
+};
+
+const std::vector<CommandEntry>& commands() {
+    static const std::vector<CommandEntry> entries = {
+        {command_train, "train", "Fine-tune a model; run it under mpirun for several ranks"},
+        {command_evaluate, "evaluate", "Measure a model on labelled data"},
+        {command_predict, "predict", "Write a model's predictions"},
+        {command_plan, "plan", "Show groups, rates and memory before any run: no GPU, MPI or data needed"},
+        {command_tokenize, "tokenize", "Print the token ids of each line"},
+        {command_inspect, "checkpoint", "Look into a checkpoint: checkpoint inspect FOLDER"},
+    };
+    return entries;
+}
+
+/// "--learning-rate=1" and "--learning_rate=1" are one flag: dashes inside the name become underscores.
+std::string with_underscores(std::string argument) {
+    if (argument.rfind("--", 0) != 0) return argument;
+    const auto end = std::min(argument.find('='), argument.size());
+    std::replace(argument.begin() + 2, argument.begin() + static_cast<std::ptrdiff_t>(end), '-', '_');
+    return argument;
+}
+
+std::vector<std::string> names_of(unsigned commands_mask) {
+    std::vector<std::string> names;
+    for (const auto& option : option_table()) {
+        if ((option.commands & commands_mask) != 0) names.push_back(option.name);
+    }
+    return names;
+}
+
+const Option* find_option(const std::string& name) {
+    for (const auto& option : option_table()) {
+        if (option.name == name || (!option.alias.empty() && option.alias == name)) return &option;
+    }
+    return nullptr;
+}
+
+std::string place(const std::string& file, const toml::node& node) {
+    return fmt::format("{}:{}", file, node.source().begin.line);
+}
+
+[[noreturn]] void unknown_key(const std::string& where, const std::string& key, unsigned mask) {
+    user_error("{}: unknown key '{}'.{} `strata train --help` lists all keys.", where, key,
+               did_you_mean(key, names_of(mask)));
+}
+
+void apply_key(Config& config, const std::string& file, const std::string& table, const std::string& key,
+               const toml::node& node) {
+    const std::string where = place(file, node);
+    std::string name = key;
+    std::replace(name.begin(), name.end(), '-', '_');
+    const Option* option = find_option(name);
+    if (option == nullptr) unknown_key(where, table.empty() ? key : table + "." + key, ~0u);
+    if (option->table != table) {
+        user_error("{}: '{}' belongs {}", where, key,
+                   option->table.empty() ? "at the top of the file, before any [table]" : "in [" + option->table + "]");
+    }
+    assign_node(config, *option, node, fmt::format("{}: {}", where, key));
+}
+
+bool is_option_table(const std::string& name) {
+    return std::any_of(option_table().begin(), option_table().end(), [&](const Option& o) { return o.table == name; });
+}
+
+void apply_file(Config& config, const std::string& file) {
+    toml::table root;
+    try {
+        root = toml::parse(read_file(file), file);
+    } catch (const toml::parse_error& error) {
+        user_error("{}:{}:{}: {}", file, error.source().begin.line, error.source().begin.column, error.description());
+    }
+    for (const auto& [key, node] : root) {
+        const std::string name(key.str());
+        if (!node.is_table()) {
+            apply_key(config, file, "", name, node);
+            continue;
+        }
+        if (!is_option_table(name)) user_error("{}: unknown table [{}]; known: [groups]", place(file, node), name);
+        for (const auto& [inner, value] : *node.as_table())
+            apply_key(config, file, name, std::string(inner.str()), value);
+    }
+}
+
+std::string global_help() {
+    std::string text =
+        "Strata fine-tunes pretrained networks on many GPUs, each layer at its own rate.\n\n"
+        "Usage: strata COMMAND [options]\n       mpirun -np N strata train --config run.toml [options]\n\nCommands:\n";
+    for (const auto& entry : commands()) text += fmt::format("  {:<12} {}\n", entry.name, entry.help);
+    return text +
+           "\n`strata COMMAND --help` lists a command's options. Exit codes: 0 done, 1 failed, 2 wrong input,\n"
+           "75 saved and stopped on a signal (start again with --resume_from_checkpoint auto to go on).\n";
+}
+
+std::string default_text(const Option& option) {
+    const std::string text = to_text(Config{}, option);
+    return text == "\"\"" || text == "[]" ? "" : text;
+}
+
+std::string command_help(const CommandEntry& entry) {
+    std::string text =
+        fmt::format("strata {}: {}\n\nUsage: strata {}{} [--config FILE.toml] [--option value …]\n", entry.name,
+                    entry.help, entry.name, entry.command == command_inspect ? " inspect FOLDER" : "");
+    std::string topic;
+    for (const auto& option : option_table()) {
+        if ((option.commands & entry.command) == 0) continue;
+        if (option.topic != topic) text += fmt::format("\n{}:\n", topic = option.topic);
+        const std::string initial = default_text(option);
+        text += fmt::format("  --{} {}\n        {}{}{}\n", option.name, value_hint(option), option.help,
+                            initial.empty() ? "" : fmt::format(" (default: {})", initial),
+                            option.table.empty() ? "" : fmt::format(" [key in [{}]]", option.table));
+    }
+    return text + "\nFlags are written with underscores or dashes; each is also a key of the configuration file.\n";
+}
+
+/// The arguments after the command, matched with the table: (option, text) in order, and the --config file.
+struct Flags {
+    std::string config_file;
+    bool help = false;
+    std::vector<std::pair<const Option*, std::string>> values;
+};
+
+void refuse_extras(const std::vector<std::string>& extras, const CommandEntry& entry) {
+    if (extras.empty()) return;
+    const std::string& word = extras.front();
+    if (word.rfind("--", 0) != 0) {
+        user_error("strata {}: '{}' is not expected here; options are written --name value", entry.name, word);
+    }
+    const std::string name = word.substr(2, word.find('=') - 2);
+    const Option* elsewhere = find_option(name);
+    if (elsewhere != nullptr) user_error("strata {}: --{} is not an option of this command", entry.name, name);
+    user_error("strata {}: unknown option --{}.{} `strata {} --help` lists all options.", entry.name, name,
+               did_you_mean(name, names_of(entry.command)), entry.name);
+}
+
+Flags read_flags(const CommandEntry& entry, std::vector<std::string> arguments) {
+    CLI::App app;
+    app.set_help_flag();
+    app.allow_extras();
+    Flags flags;
+    app.add_flag("--help,-h", flags.help);
+    app.add_option("--config", flags.config_file);
+    std::vector<std::string> positional;
+    if (entry.command == command_inspect) app.add_option("words", positional);
+    std::vector<std::pair<const Option*, CLI::Option*>> bound;
+    for (const auto& option : option_table()) {
+        if ((option.commands & entry.command) == 0) continue;
+        std::string names = "--" + option.name;
+        if (!option.alias.empty()) names += ",--" + option.alias;
+        CLI::Option* flag = app.add_option(names);
+        // A boolean flag may stand alone: --overwrite_output_dir means true.
+        flag->expected(is_boolean(option) ? 0 : 1, 1)->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
+        bound.emplace_back(&option, flag);
+    }
+    std::reverse(arguments.begin(), arguments.end());
+    try {
+        app.parse(arguments);
+    } catch (const CLI::ParseError& error) {
+        user_error("strata {}: {}", entry.name, error.what());
+    }
+    refuse_extras(app.remaining(), entry);
+    for (const auto& [option, flag] : bound) {
+        if (flag->count() == 0) continue;
+        const std::string text = flag->results().empty() ? "" : flag->results().back();
+        flags.values.emplace_back(option, text.empty() && is_boolean(*option) ? "true" : text);
+    }
+    if (entry.command == command_inspect && !flags.help) {
+        if (positional.size() != 2 || positional[0] != "inspect") {
+            user_error("usage: strata checkpoint inspect FOLDER");
+        }
+        flags.values.emplace_back(find_option("checkpoint"), positional[1]);
+    }
+    return flags;
+}
+
+const CommandEntry& find_command(const std::string& name) {
+    std::vector<std::string> names;
+    for (const auto& entry : commands()) {
+        if (entry.name == name) return entry;
+        names.push_back(entry.name);
+    }
+    user_error("unknown command '{}'.{} `strata --help` lists the commands.", name, did_you_mean(name, names));
+}
+
+}  // namespace
+
+CommandLine parse_command_line(int argc, const char* const* argv) {
+    std::vector<std::string> arguments;
+    for (int i = 1; i < argc; ++i) arguments.push_back(with_underscores(argv[i]));
+    if (arguments.empty() || arguments[0] == "--help" || arguments[0] == "-h" || arguments[0] == "help") {
+        return {command_plan, "", {}, true, global_help()};
+    }
+    const CommandEntry& entry = find_command(arguments[0]);
+    const Flags flags = read_flags(entry, {arguments.begin() + 1, arguments.end()});
+    if (flags.help) return {entry.command, entry.name, {}, true, command_help(entry)};
+    CommandLine line{entry.command, entry.name, {}, false, ""};
+    if (!flags.config_file.empty()) apply_file(line.config, flags.config_file);
+    for (const auto& [option, text] : flags.values) assign_text(line.config, *option, text, "--" + option->name);
+    validate(line.config);
+    return line;
+}
+
+std::string to_toml(const Config& config, unsigned commands_mask, bool full) {
+    std::string text;
+    std::string table;
+    const Config defaults;
+    for (const bool in_table : {false, true}) {
+        for (const auto& option : option_table()) {
+            if (option.table.empty() == in_table || (option.commands & commands_mask) == 0) continue;
+            const std::string value = to_text(config, option);
+            if (value.empty() || (!full && value == to_text(defaults, option))) continue;
+            if (option.table != table) text += fmt::format("\n[{}]\n", table = option.table);
+            text += fmt::format("{} = {}\n", option.name, value);
+        }
+    }
+    return text;
+}
+
+}  // namespace strata::app

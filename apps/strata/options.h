@@ -1,0 +1,58 @@
+// The one table of options: parser, --help, configuration file and its errors all come from it.
+//
+// Every flag is a key of the file and every key a flag. In the file a key may lie in a table (policy in [groups]);
+// on the command line it has no prefix. Dashes and underscores are the same.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "apps/strata/config.h"
+
+namespace strata::app {
+
+/// The commands an option belongs to, as bits.
+enum Command : unsigned {
+    command_train = 1u << 0,
+    command_evaluate = 1u << 1,
+    command_predict = 1u << 2,
+    command_plan = 1u << 3,
+    command_tokenize = 1u << 4,
+    command_inspect = 1u << 5,
+};
+
+using Member = std::variant<std::string Config::*, bool Config::*, std::int64_t Config::*, double Config::*,
+                            std::optional<std::int64_t> Config::*, std::optional<double> Config::*,
+                            std::vector<std::string> Config::*>;
+
+struct Option {
+    std::string name;  ///< with underscores; also the key in the file
+    Member member;
+    unsigned commands;  ///< commands that take it
+    std::string topic;  ///< heading in --help
+    std::string help;
+    std::string table;                 ///< the file's table that holds the key; empty for the top level
+    std::vector<std::string> choices;  ///< for text: the values allowed; empty for any
+    std::string alias;                 ///< another name people use, or empty
+};
+
+const std::vector<Option>& option_table();
+
+struct CommandLine {
+    Command command;
+    std::string command_name;
+    Config config;
+    bool help = false;
+    std::string help_text;
+};
+
+/// Parses `strata COMMAND …`: the configuration file first (--config), flags over it, then validates.
+/// Throws UserError: unknown command, flag, key or value, each with the nearest name; file errors say file:line.
+CommandLine parse_command_line(int argc, const char* const* argv);
+
+/// The configuration as a file that parses back to the same values; keys at their default are left out unless `full`.
+std::string to_toml(const Config& config, unsigned commands, bool full);
+
+}  // namespace strata::app

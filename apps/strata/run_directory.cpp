@@ -1,0 +1,84 @@
+#include "apps/strata/run_directory.h"
+
+#include <fstream>
+#include <sstream>
+
+#include "core/error.h"
+#include "core/file.h"
+
+namespace strata::app {
+namespace fs = std::filesystem;
+namespace {
+
+constexpr const char* metrics_name = "metrics.jsonl";
+constexpr const char* all_results_name = "all_results.json";
+
+/// Only what a run writes: a folder that a user named by mistake keeps everything else.
+bool is_run_file(const std::string& name) {
+    for (const char* own :
+         {"config.toml", "plan.csv", metrics_name, "config.json", "model.safetensors", "vocab.txt", "tokenizer.json",
+          "tokenizer_config.json", "special_tokens_map.json", "predictions.jsonl"}) {
+        if (name == own) return true;
+    }
+    return name.rfind("checkpoint-", 0) == 0 || (name.size() > 13 && name.ends_with("_results.json"));
+}
+
+nlohmann::json read_json_if_there(const fs::path& path) {
+    if (!fs::exists(path)) return nlohmann::json::object();
+    return nlohmann::json::parse(read_file(path), nullptr, false);
+}
+
+}  // namespace
+
+void RunDirectory::start(bool overwrite) const {
+    if (fs::exists(path_) && !fs::is_directory(path_))
+        user_error("output_dir {}: is a file, expected a folder", path_.string());
+    if (fs::exists(path_ / "config.toml") || fs::exists(path_ / metrics_name)) {
+        if (!overwrite) {
+            user_error(
+                "output_dir {}: holds another run. Go on with it: --resume_from_checkpoint auto; "
+                "start over: --overwrite_output_dir true; or name another folder",
+                path_.string());
+        }
+        for (const auto& entry : fs::directory_iterator(path_)) {
+            if (is_run_file(entry.path().filename().string())) fs::remove_all(entry.path());
+        }
+    }
+    std::error_code failure;
+    fs::create_directories(path_, failure);
+    if (failure) system_error("output_dir {}: cannot be made: {}", path_.string(), failure.message());
+}
+
+void RunDirectory::resume(std::int64_t step) const {
+    const fs::path metrics = path_ / metrics_name;
+    if (!fs::exists(metrics)) return;
+    std::istringstream lines(read_file(metrics));
+    std::string kept;
+    for (std::string line; std::getline(lines, line);) {
+        const auto object = nlohmann::json::parse(line, nullptr, false);
+        // The last line of a killed run may be cut short.
+        if (!object.is_object() || !object.contains("step")) continue;
+        if (object["step"].get<std::int64_t>() <= step) kept += line + "\n";
+    }
+    write_file_atomically(metrics, kept);
+}
+
+void RunDirectory::write_text(const std::string& name, const std::string& text) const {
+    write_file_atomically(path_ / name, text);
+}
+
+void RunDirectory::write_results(const std::string& name, const nlohmann::json& values) const {
+    write_text(name + "_results.json", values.dump(4) + "\n");
+    nlohmann::json all = read_json_if_there(path_ / all_results_name);
+    if (!all.is_object()) all = nlohmann::json::object();
+    all.update(values);
+    write_text(all_results_name, all.dump(4) + "\n");
+}
+
+void RunDirectory::append_metrics(const nlohmann::json& line) const {
+    std::ofstream file(path_ / metrics_name, std::ios::app);
+    file << line.dump() << '\n' << std::flush;
+    if (!file) system_error("{}: cannot be written (disk full?)", (path_ / metrics_name).string());
+}
+
+}  // namespace strata::app

@@ -1,0 +1,40 @@
+// The folder a run leaves behind: config.toml, plan.csv, metrics.jsonl, checkpoints, results. Only rank 0 writes it.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "apps/strata/config.h"
+
+namespace strata::app {
+
+class RunDirectory {
+  public:
+    explicit RunDirectory(std::filesystem::path path) : path_(std::move(path)) {}
+
+    /// Makes the folder ready for a run that starts at the beginning. Throws UserError where it holds another run,
+    /// unless `overwrite`: then that run's own files, and nothing else, are removed.
+    void start(bool overwrite) const;
+
+    /// Makes the folder ready for going on after `step`: later lines of metrics.jsonl are dropped, for their steps
+    /// will be made again.
+    void resume(std::int64_t step) const;
+
+    void write_text(const std::string& name, const std::string& text) const;
+
+    /// Writes NAME_results.json and merges the values into all_results.json.
+    void write_results(const std::string& name, const nlohmann::json& values) const;
+
+    /// Adds one line to metrics.jsonl and hands it to the system at once, so that a killed run keeps its log.
+    void append_metrics(const nlohmann::json& line) const;
+
+    const std::filesystem::path& path() const { return path_; }
+
+  private:
+    std::filesystem::path path_;
+};
+
+}  // namespace strata::app

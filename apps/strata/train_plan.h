@@ -1,0 +1,27 @@
+// From configuration and data size to the plan: the one way, shared by `strata plan`, training and resume.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+#include "apps/strata/config.h"
+#include "optim/plan.h"
+
+namespace strata::app {
+
+/// How long a run is. An epoch's last update may be made from fewer samples than the others.
+struct RunLength {
+    std::int64_t global_batch_size;  ///< samples an update is made from
+    std::int64_t steps_per_epoch;    ///< 0 when the number of samples is not known
+    std::int64_t total_steps;
+};
+
+/// Updates of warm-up as Hugging Face counts them: a share of all is rounded up.
+std::int64_t warmup_steps(const Config& config, std::int64_t total_steps);
+
+/// `samples` is unknown for a plan made before there is data; then max_steps must be given.
+RunLength run_length(const Config& config, std::optional<std::int64_t> samples, int ranks);
+
+optim::Plan make_train_plan(const Config& config, const optim::Manifest& manifest, const RunLength& length, int ranks);
+
+}  // namespace strata::app

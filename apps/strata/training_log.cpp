@@ -1,0 +1,115 @@
+#include "apps/strata/training_log.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+
+namespace strata::app {
+namespace {
+
+nlohmann::json object_of(const std::vector<std::pair<std::string, double>>& pairs) {
+    nlohmann::json object = nlohmann::json::object();
+    for (const auto& [name, value] : pairs) object[name] = value;
+    return object;
+}
+
+std::string compact(double count) {
+    return count < 10000 ? fmt::format("{:.0f}", count) : fmt::format("{:.1f}k", count / 1000);
+}
+
+}  // namespace
+
+nlohmann::json to_json(const StepRecord& record) {
+    nlohmann::json line = {
+        {"step", record.step},
+        {"epoch", record.epoch},
+        {"loss", record.loss},
+        {"mean_loss", record.mean_loss},
+        {"grad_norm", record.grad_norm},
+        {"tokens_per_second", record.tokens_per_second},
+        {"lr", object_of(record.learning_rates)},
+        {"group_grad_norm", object_of(record.group_grad_norms)},
+        {"seconds", object_of(record.phase_seconds)},
+    };
+    if (record.skipped_steps > 0) line["skipped_steps"] = record.skipped_steps;
+    return line;
+}
+
+std::string log_line(const StepRecord& record) {
+    std::string rates;
+    for (const auto& [group, rate] : record.learning_rates) rates += fmt::format(" {}={:.3g}", group, rate);
+    std::string phases;
+    for (const auto& [phase, seconds] : record.phase_seconds) phases += fmt::format(" {}={:.1f}", phase, seconds * 1e3);
+    std::string text =
+        fmt::format("step {}/{} | epoch {:.2f} | loss {:.4f} | grad_norm {:.3f} | {} tok/s | ms{} | lr{}", record.step,
+                    record.total_steps, record.epoch, record.mean_loss, record.grad_norm,
+                    compact(record.tokens_per_second), phases, rates);
+    if (record.skipped_steps > 0)
+        text += fmt::format(" | {} updates skipped (gradient not finite)", record.skipped_steps);
+    return text;
+}
+
+std::string clock_text(double seconds) {
+    const auto whole = static_cast<std::int64_t>(std::max(0.0, seconds));
+    const auto minutes = whole / 60 % 60;
+    if (whole >= 3600) return fmt::format("{}:{:02}:{:02}", whole / 3600, minutes, whole % 60);
+    return fmt::format("{:02}:{:02}", minutes, whole % 60);
+}
+
+Progress::Mode Progress::mode_of(const std::string& name, int rank) {
+    if (rank != 0 || name == "off") return Mode::off;
+    if (name == "bar") return Mode::bar;
+    return name == "auto" && isatty(STDERR_FILENO) == 1 ? Mode::bar : Mode::lines;
+}
+
+Progress::Progress(Mode mode, std::string what, std::int64_t total)
+    : mode_(mode), what_(std::move(what)), total_(total) {}
+
+Progress::~Progress() {
+    wipe();
+}
+
+void Progress::advance(std::int64_t done, const std::string& note) {
+    if (first_ < 0) first_ = done - 1;
+    done_ = done;
+    note_ = note;
+    const auto now = Clock::now();
+    if (mode_ != Mode::bar || (now - drawn_ < std::chrono::milliseconds(100) && done < total_)) return;
+    drawn_ = now;
+    draw();
+}
+
+void Progress::line(const std::string& text) {
+    if (mode_ == Mode::off) return;
+    wipe();
+    std::fprintf(stdout, "%s\n", text.c_str());
+    std::fflush(stdout);
+    if (mode_ == Mode::bar && done_ > 0 && done_ < total_) draw();
+}
+
+void Progress::draw() {
+    constexpr int width = 28;
+    const double share = total_ > 0 ? static_cast<double>(done_) / static_cast<double>(total_) : 1.0;
+    const int filled = static_cast<int>(share * width);
+    const double elapsed = std::chrono::duration<double>(Clock::now() - began_).count();
+    const double left =
+        elapsed / static_cast<double>(std::max<std::int64_t>(1, done_ - first_)) * static_cast<double>(total_ - done_);
+    std::string bar;
+    for (int i = 0; i < width; ++i) bar += i < filled ? "━" : "╌";
+    std::fprintf(stderr, "\r\033[K%s %s %3.0f%% %lld/%lld [%s<%s] %s", what_.c_str(), bar.c_str(), share * 100,
+                 static_cast<long long>(done_), static_cast<long long>(total_), clock_text(elapsed).c_str(),
+                 clock_text(left).c_str(), note_.c_str());
+    std::fflush(stderr);
+    visible_ = true;
+}
+
+void Progress::wipe() {
+    if (!visible_) return;
+    std::fprintf(stderr, "\r\033[K");
+    std::fflush(stderr);
+    visible_ = false;
+}
+
+}  // namespace strata::app

@@ -1,0 +1,34 @@
+#include "core/nearest.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace strata {
+namespace {
+
+TEST(EditDistance, counts_insertions_deletions_replacements_and_swaps) {
+    EXPECT_EQ(edit_distance("", ""), 0u);
+    EXPECT_EQ(edit_distance("", "abc"), 3u);
+    EXPECT_EQ(edit_distance("abc", "abd"), 1u);
+    EXPECT_EQ(edit_distance("abc", "ab"), 1u);
+    EXPECT_EQ(edit_distance("trian", "train"), 1u);
+    EXPECT_EQ(edit_distance("kitten", "sitting"), 3u);
+}
+
+TEST(EditDistance, takes_dashes_for_underscores_and_ignores_case) {
+    EXPECT_EQ(edit_distance("Learning-Rate", "learning_rate"), 0u);
+}
+
+TEST(NearestNames, are_sorted_by_distance_then_by_place) {
+    EXPECT_THAT(nearest_names("layer.1", {"pooler", "layer.2", "layer.1", "layer.3"}, 3),
+                testing::ElementsAre("layer.1", "layer.2", "layer.3"));
+    EXPECT_TRUE(nearest_names("a", {}, 3).empty());
+}
+
+TEST(DidYouMean, is_silent_when_nothing_is_close) {
+    EXPECT_EQ(did_you_mean("sed", {"seed", "optim"}), " Did you mean 'seed'?");
+    EXPECT_EQ(did_you_mean("zzzzzz", {"seed", "optim"}), "");
+}
+
+}  // namespace
+}  // namespace strata
