@@ -1,0 +1,34 @@
+// BERT with a classification or regression head, on packed tokens: linear layers see [T, hidden], attention goes
+// sequence by sequence, nothing is computed for padding (J. Devlin et al., arXiv 1810.04805).
+//
+// Parameter names and their order are those of transformers' BertForSequenceClassification.named_parameters(), so a
+// Hugging Face folder maps one to one. Parameters are made uninitialised, on the CPU, fp32: hf_folder.h fills them.
+#pragma once
+
+#include <memory>
+
+#include "models/bert_config.h"
+#include "models/model.h"
+
+namespace strata::models {
+
+struct BertModel;  // embeddings, encoder, pooler: bert_modules.h
+struct Dense;
+
+class BertForSequenceClassification : public SequenceModel {
+  public:
+    explicit BertForSequenceClassification(const BertConfig& config);
+
+    /// Logits [B, num_labels]. A token id, type or position beyond its table is a STRATA_CHECK: callers check input
+    /// first.
+    torch::Tensor forward(const PackedInput& input, const std::optional<DropoutKey>& dropout) override;
+
+    const BertConfig& config() const { return config_; }
+
+  private:
+    BertConfig config_;
+    std::shared_ptr<BertModel> bert_;
+    std::shared_ptr<Dense> classifier_;
+};
+
+}  // namespace strata::models

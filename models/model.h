@@ -1,0 +1,28 @@
+// What the trainer sees of a network: packed tokens in, one row of outputs a sequence out, parameters by name.
+#pragma once
+
+#include <torch/nn/module.h>
+#include <torch/types.h>
+
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "models/dropout.h"
+#include "models/packed_input.h"
+
+namespace strata::models {
+
+using NamedTensors = std::vector<std::pair<std::string, torch::Tensor>>;
+
+class SequenceModel : public torch::nn::Module {
+  public:
+    /// [B, outputs]. Without a key nothing is dropped (evaluation). Gradients follow torch's grad mode.
+    virtual torch::Tensor forward(const PackedInput& input, const std::optional<DropoutKey>& dropout) = 0;
+
+    /// In registration order, the input's side first; the tensors are the parameters themselves.
+    NamedTensors named_parameter_list() const;
+};
+
+}  // namespace strata::models

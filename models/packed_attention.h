@@ -1,0 +1,30 @@
+// Scaled dot-product self-attention over packed sequences: softmax(Q Kᵀ / sqrt(d)) V for every sequence and head, no
+// padding computed, no mask needed.
+//
+// q, k, v and the result are [T, heads * d]. fp32 on the CPU runs our own kernel for sequences up to
+// `short_sequence_limit` tokens, threaded over (head, sequence); longer ones, and other types, run ATen matrix products
+// sequence by sequence. Only q, k, v and one log-sum-exp a row and head are kept for backward: the probabilities and
+// the dropout mask are computed again. Both paths use the same dropout keys (models/dropout.h), so they are
+// interchangeable.
+#pragma once
+
+#include <torch/types.h>
+
+#include <cstdint>
+#include <optional>
+
+#include "models/dropout.h"
+#include "models/packed_input.h"
+
+namespace strata::models {
+
+/// Where ATen's matrix products overtake our kernel, measured with head size 32 and 64 on one and two threads.
+inline constexpr std::int64_t short_sequence_limit = 128;
+
+/// Differentiable in q, k and v. Head size must divide the width: STRATA_CHECK.
+torch::Tensor packed_attention(const torch::Tensor& q, const torch::Tensor& k, const torch::Tensor& v,
+                               std::int64_t heads, const LayoutPointer& layout,
+                               const std::optional<DropoutSite>& dropout,
+                               std::int64_t short_limit = short_sequence_limit);
+
+}  // namespace strata::models

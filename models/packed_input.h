@@ -1,0 +1,56 @@
+// A batch without padding: the tokens of B sequences laid end to end, T in all.
+//
+// PackedInput is what a model eats. PackedLayout says, for any tensor whose first dimension runs over those tokens,
+// which sequence a row belongs to and where in it: packed attention needs the borders, counter-based dropout needs each
+// row's place in the global batch. Nothing here depends on the number of ranks.
+#pragma once
+
+#include <torch/types.h>
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+namespace strata::models {
+
+struct PackedInput {
+    torch::Tensor input_ids;                     // int64 [T], on the CPU
+    torch::Tensor token_type_ids;                // int64 [T]
+    torch::Tensor position_ids;                  // int64 [T], 0 at each sequence's first token
+    std::vector<std::int64_t> offsets;           // B+1 ascending: sequence b is rows offsets[b] .. offsets[b+1]
+    std::vector<std::int64_t> sample_positions;  // B: each sequence's place in the step's global batch
+
+    std::int64_t sequences() const { return static_cast<std::int64_t>(offsets.size()) - 1; }
+    std::int64_t tokens() const { return offsets.back(); }
+
+    /// Builds the tensors from host vectors (which may go afterwards). Empty `token_type_ids` means all zero, empty
+    /// `position_ids` counts from each border, empty `sample_positions` counts from 0.
+    static PackedInput from_vectors(const std::vector<std::int64_t>& input_ids,
+                                    const std::vector<std::int64_t>& token_type_ids,
+                                    const std::vector<std::int64_t>& position_ids, std::vector<std::int64_t> offsets,
+                                    std::vector<std::int64_t> sample_positions);
+};
+
+struct PackedLayout {
+    std::vector<std::int64_t> offsets;           // B+1
+    std::vector<std::int64_t> sample_positions;  // B
+    std::vector<std::int64_t> row_sequence;      // T: the sequence of each row
+    std::int64_t longest = 0;                    // tokens in the longest sequence
+
+    std::int64_t sequences() const { return static_cast<std::int64_t>(sample_positions.size()); }
+    std::int64_t rows() const { return offsets.back(); }
+    std::int64_t length(std::int64_t sequence) const {
+        return offsets[static_cast<std::size_t>(sequence) + 1] - offsets[static_cast<std::size_t>(sequence)];
+    }
+};
+
+/// Shared, since the backward pass outlives the batch that made it.
+using LayoutPointer = std::shared_ptr<const PackedLayout>;
+
+/// Borders must ascend strictly from 0 (no empty sequence): STRATA_CHECK.
+LayoutPointer make_layout(std::vector<std::int64_t> offsets, std::vector<std::int64_t> sample_positions);
+
+/// One row a sequence, as after pooling.
+LayoutPointer make_pooled_layout(std::vector<std::int64_t> sample_positions);
+
+}  // namespace strata::models

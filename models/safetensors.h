@@ -1,0 +1,52 @@
+// Reading and writing safetensors files: an 8-byte little-endian header length, a JSON header, raw little-endian data.
+// https://github.com/huggingface/safetensors#format
+//
+// A file is not trusted. Its length, header (at most 100 MB), JSON, dtypes, shapes and offsets are all checked when it
+// is opened: every tensor inside the data, none overlapping, no holes, each as long as its shape says. Anything else is
+// a UserError naming the file and, where there is one, the tensor. NaN and infinity are data, not errors.
+#pragma once
+
+#include <torch/types.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "core/file.h"
+
+namespace strata::models {
+
+struct TensorInfo {
+    torch::ScalarType dtype;
+    std::vector<std::int64_t> shape;
+    std::uint64_t begin, end;  // bytes from the start of the data
+};
+
+class SafetensorsFile {
+  public:
+    explicit SafetensorsFile(const std::filesystem::path& path);
+
+    const std::map<std::string, TensorInfo>& tensors() const { return tensors_; }
+    const std::map<std::string, std::string>& metadata() const { return metadata_; }
+    const std::filesystem::path& path() const { return file_.path(); }
+
+    /// A copy that owns its memory, in the file's dtype. Throws UserError when there is no such tensor.
+    torch::Tensor load(const std::string& name) const;
+
+  private:
+    MappedFile file_;
+    std::uint64_t data_begin_ = 0;
+    std::map<std::string, TensorInfo> tensors_;
+    std::map<std::string, std::string> metadata_;
+};
+
+/// Writes the tensors in their order, beside `path`, syncs, renames: the file is whole or absent. Tensors need not be
+/// contiguous or on the CPU. Throws SystemError naming the file (disk full, read-only).
+void write_safetensors(const std::filesystem::path& path,
+                       const std::vector<std::pair<std::string, torch::Tensor>>& tensors,
+                       const std::map<std::string, std::string>& metadata = {{"format", "pt"}});
+
+}  // namespace strata::models
