@@ -1,0 +1,58 @@
+// The fused update: one pass over this rank's slices of every live group, each element at its own group's rate.
+//
+// A segment table (UpdateSpan) says which group an element is in and whether it decays; a hyperparameter table
+// (GroupHyper, one for each group of the plan) holds the rates. The group is never the unit of cost: one call, one
+// launch, however many groups there are. Elements are independent, so results depend neither on the number of threads
+// nor on how spans are cut, and the CPU and CUDA twins give the same bits (docs/architecture.md).
+#pragma once
+
+#include "optim/plan.h"
+#include "optim/update_rule.h"
+
+#include <cstdint>
+#include <span>
+
+namespace strata::optim {
+
+/// A run of elements of one group with one answer to decay, inside one slice.
+struct UpdateSpan {
+    float* param = nullptr;
+    const float* grad = nullptr;
+    float* exp_avg = nullptr;     // AdamW's first moment, SGD's momentum buffer; null when the optimizer keeps none
+    float* exp_avg_sq = nullptr;  // AdamW's second moment; null when the optimizer keeps none
+    std::int64_t elements = 0;
+    std::int32_t group = 0;  // index into the plan's groups
+    bool decays = false;
+};
+
+/// What is known only once gradients have been reduced; on a GPU it stays in device memory.
+struct UpdateControl {
+    float grad_scale = 1.0F;  // clip coefficient x 1 / loss scale, applied to every gradient
+    bool finite = true;       // false: nothing is touched
+};
+
+/// Sums over the elements that this rank updated; add them across ranks. Roots give ‖Δw‖ and ‖w‖ of a group.
+struct GroupTelemetry {
+    double update_square_sum = 0.0;  // of new - old parameter
+    double weight_square_sum = 0.0;  // of the new parameter
+};
+
+/// Updates every element of every span. `hypers` has one entry for each group. With `telemetry` (empty, or one entry
+/// for each group) also sums squares, in a fixed order whatever the number of threads. When control.finite is false
+/// memory is not written and telemetry is zero.
+void fused_update_cpu(OptimizerKind kind, std::span<const UpdateSpan> spans, std::span<const GroupHyper> hypers,
+                      const UpdateControl& control, std::span<GroupTelemetry> telemetry = {});
+
+/// Sum of squares in double, over fixed tiles in a fixed order: the same bits for any number of threads. Not finite
+/// exactly if some element is not finite (a float's square cannot overflow a double).
+double square_sum_cpu(const float* values, std::int64_t elements);
+
+/// Square sums of the spans' gradients, added up for each group (`per_group` is overwritten). Neighbouring spans of a
+/// group whose gradients touch count as one run, so the bits do not depend on how spans are cut.
+/// Returns false when some element is not finite.
+bool square_sums_cpu(std::span<const UpdateSpan> spans, std::span<double> per_group);
+
+/// Elements in one tile of the sums and of the update.
+inline constexpr std::int64_t tile_elements = 16384;
+
+}  // namespace strata::optim

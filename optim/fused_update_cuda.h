@@ -1,0 +1,20 @@
+// The CUDA twin of the fused update (fused_update.cu). Declared, and built, only where nvcc was found; optim/device.h
+// tells at run time. Everything the kernel reads lies in device memory, so a call neither allocates nor waits.
+#pragma once
+
+#ifdef STRATA_WITH_CUDA
+
+#include "optim/fused_update.h"
+#include "optim/update_kernel.h"
+
+#include <cuda_runtime_api.h>
+
+namespace strata::optim {
+
+/// Enqueues one launch on `stream`. All pointers in `tables` are device pointers. Throws SystemError when the launch is
+/// refused.
+void fused_update_cuda(OptimizerKind kind, const UpdateTables& tables, cudaStream_t stream);
+
+}  // namespace strata::optim
+
+#endif
