@@ -7,13 +7,13 @@
 #include "optim/fused_update.h"
 #include "optim/update_kernel.h"
 
-#include <cuda_runtime_api.h>
+struct CUstream_st;  // what cudaStream_t points to; spares callers CUDA's headers
 
 namespace strata::optim {
 
-/// Enqueues one launch on `stream`. All pointers in `tables` are device pointers. Throws SystemError when the launch is
-/// refused.
-void fused_update_cuda(OptimizerKind kind, const UpdateTables& tables, cudaStream_t stream);
+/// Enqueues one launch on `stream` of the current device. All pointers in `tables` are device pointers. The same bits
+/// as fused_update_cpu. Throws SystemError when the launch is refused.
+void fused_update_cuda(OptimizerKind kind, const UpdateTables& tables, CUstream_st* stream);
 
 }  // namespace strata::optim
 

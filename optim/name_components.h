@@ -4,6 +4,7 @@
 
 #include <optional>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -20,5 +21,18 @@ std::size_t shared_components(std::span<const std::string_view> a, std::span<con
 
 /// The value of a component of digits only; nothing for any other component, or one of more than six digits.
 std::optional<int> component_number(std::string_view component);
+
+/// The inverse of split_components, with any separator.
+template <typename Texts>
+std::string join(const Texts& texts, std::string_view separator) {
+    std::string joined;
+    bool first = true;
+    for (const auto& text : texts) {
+        if (!first) joined += separator;
+        joined += text;
+        first = false;
+    }
+    return joined;
+}
 
 }  // namespace strata::optim

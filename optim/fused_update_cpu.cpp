@@ -1,0 +1,134 @@
+#include "core/error.h"
+#include "optim/fused_update.h"
+#include "optim/instruction_sets.h"
+#include "optim/lane_sum.h"
+#include "optim/tiles.h"
+
+#include <algorithm>
+#include <vector>
+
+namespace strata::optim {
+
+namespace {
+
+// The tile loops take bare pointers that never alias, so that compilers vectorise them.
+STRATA_CLONES void adamw_tile(float* __restrict param, const float* __restrict grad, float* __restrict exp_avg,
+                              float* __restrict exp_avg_sq, std::int64_t elements, const GroupHyper& hyper,
+                              float grad_scale, bool decays) {
+    const GroupHyper h = hyper;
+    for (std::int64_t i = 0; i < elements; ++i) {
+        adamw_update(param[i], grad[i] * grad_scale, exp_avg[i], exp_avg_sq[i], h, decays);
+    }
+}
+
+STRATA_CLONES void momentum_tile(float* __restrict param, const float* __restrict grad, float* __restrict buffer,
+                                 std::int64_t elements, const GroupHyper& hyper, float grad_scale, bool decays) {
+    const GroupHyper h = hyper;
+    for (std::int64_t i = 0; i < elements; ++i) {
+        sgd_update(param[i], grad[i] * grad_scale, buffer + i, h, decays);
+    }
+}
+
+STRATA_CLONES void plain_sgd_tile(float* __restrict param, const float* __restrict grad, std::int64_t elements,
+                                  const GroupHyper& hyper, float grad_scale, bool decays) {
+    const GroupHyper h = hyper;
+    for (std::int64_t i = 0; i < elements; ++i) sgd_update(param[i], grad[i] * grad_scale, nullptr, h, decays);
+}
+
+STRATA_CLONES void add_telemetry(LaneSum& updates, LaneSum& weights, const float* old_param, const float* param,
+                                 std::int64_t elements) {
+    updates.add(
+        elements, [=](std::int64_t i) __attribute__((always_inline)) {
+            const double change = static_cast<double>(param[i]) - static_cast<double>(old_param[i]);
+            return change * change;
+        });
+    weights.add(
+        elements, [=](std::int64_t i) __attribute__((always_inline)) {
+            const auto weight = static_cast<double>(param[i]);
+            return weight * weight;
+        });
+}
+
+struct Work {
+    OptimizerKind kind;
+    std::span<const UpdateSpan> spans;
+    std::span<const GroupHyper> hypers;
+    float grad_scale;
+};
+
+void update_range(const Work& work, const UpdateSpan& span, std::int64_t begin, std::int64_t end) {
+    const GroupHyper& hyper = work.hypers[static_cast<std::size_t>(span.group)];
+    float* const param = span.param + begin;
+    const float* const grad = span.grad + begin;
+    if (work.kind == OptimizerKind::adamw) {
+        adamw_tile(param, grad, span.exp_avg + begin, span.exp_avg_sq + begin, end - begin, hyper, work.grad_scale,
+                   span.decays);
+    } else if (hyper.momentum != 0.0F) {
+        momentum_tile(param, grad, span.exp_avg + begin, end - begin, hyper, work.grad_scale, span.decays);
+    } else {
+        plain_sgd_tile(param, grad, end - begin, hyper, work.grad_scale, span.decays);
+    }
+}
+
+/// The tile in pieces small enough that their old values stay in the first cache.
+GroupTelemetry update_and_measure(const Work& work, const Tile& tile) {
+    constexpr std::int64_t piece = 512;  // a multiple of LaneSum's lanes
+    float old_param[piece];
+    LaneSum updates;
+    LaneSum weights;
+    const UpdateSpan& span = work.spans[tile.run];
+    for (std::int64_t begin = tile.begin; begin < tile.end; begin += piece) {
+        const std::int64_t end = std::min(tile.end, begin + piece);
+        std::copy(span.param + begin, span.param + end, old_param);
+        update_range(work, span, begin, end);
+        add_telemetry(updates, weights, old_param, span.param + begin, end - begin);
+    }
+    return {updates.total(), weights.total()};
+}
+
+void check_tables(const Work& work, std::span<const GroupTelemetry> telemetry) {
+    STRATA_CHECK(telemetry.empty() || telemetry.size() == work.hypers.size(), "{} telemetry entries for {} groups",
+                 telemetry.size(), work.hypers.size());
+    for (const UpdateSpan& span : work.spans) {
+        const auto group = static_cast<std::size_t>(span.group);
+        STRATA_CHECK(group < work.hypers.size(), "group {} of {}", span.group, work.hypers.size());
+        const bool adamw = work.kind == OptimizerKind::adamw;
+        const bool needs_first = adamw || work.hypers[group].momentum != 0.0F;
+        STRATA_CHECK(
+            span.elements == 0 || (span.param != nullptr && span.grad != nullptr &&
+                                   (!needs_first || span.exp_avg != nullptr) && (!adamw || span.exp_avg_sq != nullptr)),
+            "a span of group {} lacks a buffer", span.group);
+    }
+}
+
+}  // namespace
+
+void fused_update_cpu(OptimizerKind kind, std::span<const UpdateSpan> spans, std::span<const GroupHyper> hypers,
+                      const UpdateControl& control, std::span<GroupTelemetry> telemetry) {
+    const Work work{kind, spans, hypers, control.grad_scale};
+    check_tables(work, telemetry);
+    std::fill(telemetry.begin(), telemetry.end(), GroupTelemetry{});
+    if (!control.finite) return;
+
+    const std::vector<Tile> tiles = make_tiles(spans);
+    const bool measure = !telemetry.empty();
+    std::vector<GroupTelemetry> measured(measure ? tiles.size() : 0);
+    const auto count = static_cast<std::int64_t>(tiles.size());
+    // Static: the same thread touches the same memory at every step.
+#pragma omp parallel for schedule(static) if (count > 1)
+    for (std::int64_t t = 0; t < count; ++t) {
+        const Tile& tile = tiles[static_cast<std::size_t>(t)];
+        if (measure) {
+            measured[static_cast<std::size_t>(t)] = update_and_measure(work, tile);
+        } else {
+            update_range(work, spans[tile.run], tile.begin, tile.end);
+        }
+    }
+    for (std::size_t t = 0; t < measured.size(); ++t) {
+        GroupTelemetry& sum = telemetry[static_cast<std::size_t>(spans[tiles[t].run].group)];
+        sum.update_square_sum += measured[t].update_square_sum;
+        sum.weight_square_sum += measured[t].weight_square_sum;
+    }
+}
+
+}  // namespace strata::optim
