@@ -15,7 +15,7 @@ namespace fs = std::filesystem;
 
 class FileTest : public testing::Test {
   protected:
-    FileTest() : folder_(fs::path(testing::TempDir()) / "strata_file_test") {
+    FileTest() : folder_(fs::path(testing::TempDir()) / ("strata_file_test_" + std::to_string(::getpid()))) {
         fs::remove_all(folder_);
         fs::create_directories(folder_);
     }
