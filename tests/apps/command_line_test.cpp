@@ -1,5 +1,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -32,7 +33,9 @@ std::string error_of(const std::vector<const char*>& arguments) {
 class ConfigFile : public testing::Test {
   protected:
     const char* write(const std::string& text) {
-        path_ = (std::filesystem::path(testing::TempDir()) / "command_line_test.toml").string();
+        // ctest runs tests side by side: the process number keeps their files apart.
+        const std::string name = "command_line_test_" + std::to_string(::getpid()) + ".toml";
+        path_ = (std::filesystem::path(testing::TempDir()) / name).string();
         std::ofstream(path_) << text;
         return path_.c_str();
     }

@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include "core/error.h"
 #include "core/file.h"
@@ -13,7 +14,9 @@ namespace fs = std::filesystem;
 
 class RunDirectoryTest : public testing::Test {
   protected:
-    RunDirectoryTest() : path_(fs::path(testing::TempDir()) / "run_directory_test"), run_(path_) {
+    // ctest runs tests side by side: the process number keeps their folders apart.
+    RunDirectoryTest()
+        : path_(fs::path(testing::TempDir()) / ("run_directory_test_" + std::to_string(::getpid()))), run_(path_) {
         fs::remove_all(path_);
     }
     ~RunDirectoryTest() override { fs::remove_all(path_); }
