@@ -33,13 +33,13 @@ std::string error_of(const std::vector<const char*>& arguments) {
 class ConfigFile : public testing::Test {
   protected:
     const char* write(const std::string& text) {
-        // ctest runs tests side by side: the process number keeps their files apart.
-        const std::string name = "command_line_test_" + std::to_string(::getpid()) + ".toml";
-        path_ = (std::filesystem::path(testing::TempDir()) / name).string();
+        path_ = (std::filesystem::path(testing::TempDir()) / (process() + "_command_line_test.toml")).string();
         std::ofstream(path_) << text;
         return path_.c_str();
     }
     ~ConfigFile() override { std::filesystem::remove(path_); }
+    // ctest runs tests side by side: the process number keeps their files apart.
+    static std::string process() { return std::to_string(::getpid()); }
     std::string path_;
 };
 
