@@ -33,11 +33,11 @@ PolicyKind parse_policy_kind(std::string_view name);
 
 struct PolicyConfig {
     PolicyKind kind = PolicyKind::single;
-    double decay = 0.95;                // layer-decay: in (0, 1]
-    double backbone_multiplier = 0.1;   // two-part: 0 or more; 0 freezes
-    bool electra = false;               // layer-decay: ELECTRA's convention
-    bool pooler_with_head = true;       // two-part and layer-decay
-    std::vector<std::string> no_decay;  // more parameters that do not decay: runs of name components
+    double decay = 0.95;                     // layer-decay: in (0, 1]
+    double backbone_multiplier = 0.1;        // two-part: 0 or more; 0 freezes
+    bool electra = false;                    // layer-decay: ELECTRA's convention
+    bool pooler_with_head = true;            // two-part and layer-decay
+    std::vector<std::string> no_decay = {};  // more parameters that do not decay: runs of name components
 };
 
 struct GroupDraft {

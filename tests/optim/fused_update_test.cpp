@@ -1,0 +1,259 @@
+// The fused update in its three forms: the CPU's loops, the GPU kernel's body walked over a whole grid on the host, and
+// the GPU. All three must give the bits of the rule applied element by element.
+#include "optim/fused_update.h"
+
+#include "fused_update_device.h"
+#include "optim/device.h"
+#include "optim/update_kernel.h"
+#include "update_case.h"
+
+#include <gtest/gtest.h>
+#include <omp.h>
+
+#include <cmath>
+#include <limits>
+#include <ostream>
+#include <string>
+#include <tuple>
+
+namespace strata::optim {
+namespace {
+
+using testing::Piece;
+using testing::three_hypers;
+using testing::UpdateCase;
+
+enum class Form { cpu, host_walk, cuda };
+
+void PrintTo(Form form, std::ostream* out) {
+    *out << static_cast<int>(form);
+}
+
+/// What the kernel's grid does, block after block, thread after thread.
+void walk_grid(OptimizerKind kind, std::span<const UpdateSpan> spans, std::span<const GroupHyper> hypers,
+               const UpdateControl& control, std::int64_t blocks, int threads) {
+    const std::vector<std::int64_t> tiles = first_tiles(spans);
+    const UpdateTables tables{
+        spans.data(), tiles.data(), hypers.data(), &control, static_cast<std::int64_t>(spans.size()), tiles.back()};
+    for (std::int64_t block = 0; block < blocks; ++block) {
+        for (int thread = 0; thread < threads; ++thread) {
+            if (kind == OptimizerKind::adamw) {
+                fused_update_body<OptimizerKind::adamw>(tables, block, blocks, thread, threads);
+            } else {
+                fused_update_body<OptimizerKind::sgd>(tables, block, blocks, thread, threads);
+            }
+        }
+    }
+}
+
+void update_one_by_one(OptimizerKind kind, std::span<const UpdateSpan> spans, std::span<const GroupHyper> hypers,
+                       float grad_scale) {
+    for (const UpdateSpan& span : spans) {
+        const GroupHyper& h = hypers[static_cast<std::size_t>(span.group)];
+        for (std::int64_t i = 0; i < span.elements; ++i) {
+            const float grad = span.grad[i] * grad_scale;
+            if (kind == OptimizerKind::adamw) {
+                adamw_update(span.param[i], grad, span.exp_avg[i], span.exp_avg_sq[i], h, span.decays);
+            } else {
+                sgd_update(span.param[i], grad, span.exp_avg + i, h, span.decays);
+            }
+        }
+    }
+}
+
+/// Several tiles, one-element spans, spans that end off every border, empty spans.
+std::vector<Piece> awkward_pieces() {
+    return {{1, 0, true},  {3, 0, false},    {40'009, 1, true}, {2, 1, false},  {0, 1, true},      {16'384, 2, true},
+            {5, 2, false}, {4'096, 0, true}, {1, 1, false},     {127, 2, true}, {12'289, 0, false}};
+}
+
+class FusedUpdate : public ::testing::TestWithParam<std::tuple<Form, OptimizerKind>> {
+  protected:
+    Form form() const { return std::get<0>(GetParam()); }
+    OptimizerKind kind() const { return std::get<1>(GetParam()); }
+
+    void SetUp() override {
+        if (form() == Form::cuda && !cuda_built()) GTEST_SKIP() << "fused update on CUDA: built without nvcc";
+        if (form() == Form::cuda && device_count() == 0) GTEST_SKIP() << "fused update on CUDA: no GPU here";
+    }
+
+    void update(UpdateCase& memory, std::span<const UpdateSpan> spans, std::span<const GroupHyper> hypers,
+                const UpdateControl& control) {
+        switch (form()) {
+            case Form::cpu:
+                return fused_update_cpu(kind(), spans, hypers, control);
+            case Form::host_walk:
+                return walk_grid(kind(), spans, hypers, control, 5, kernel_threads);
+            case Form::cuda:
+                break;
+        }
+#ifdef STRATA_WITH_CUDA
+        testing::update_on_device(kind(), memory, spans, hypers, control);
+#else
+        (void)memory;
+#endif
+    }
+};
+
+TEST_P(FusedUpdate, GivesTheRulesBitsAndTouchesNothingElse) {
+    for (const std::int64_t start : {0, 1, 2, 3, 4, 7}) {
+        UpdateCase expected(awkward_pieces(), start, 1);
+        UpdateCase actual = expected;
+        const UpdateControl control{.grad_scale = 0.7F};
+        const auto hypers = three_hypers(kind());
+        update_one_by_one(kind(), expected.spans(), hypers, control.grad_scale);
+        update(actual, actual.spans(), hypers, control);
+        EXPECT_TRUE(actual.same_bits(expected)) << "first span starts at element " << start;
+    }
+}
+
+TEST_P(FusedUpdate, DoesNotDependOnHowSpansAreCut) {
+    const auto hypers = three_hypers(kind());
+    UpdateCase whole(awkward_pieces(), 0, 2);
+    const UpdateCase before = whole;
+    update(whole, whole.spans(), hypers, {});
+    EXPECT_FALSE(whole.same_bits(before));
+    for (const std::int64_t cut : {1000, 4096, 333}) {
+        UpdateCase actual = before;
+        update(actual, actual.spans(cut), hypers, {});
+        EXPECT_TRUE(actual.same_bits(whole)) << "cut every " << cut;
+    }
+}
+
+TEST_P(FusedUpdate, NotFiniteTouchesNothing) {
+    UpdateCase memory(awkward_pieces(), 0, 3);
+    const UpdateCase before = memory;
+    update(memory, memory.spans(), three_hypers(kind()), {.grad_scale = 1.0F, .finite = false});
+    EXPECT_TRUE(memory.same_bits(before));
+}
+
+std::string form_name(const ::testing::TestParamInfo<std::tuple<Form, OptimizerKind>>& info) {
+    const char* const forms[] = {"cpu", "host_walk", "cuda"};
+    return std::string(forms[static_cast<int>(std::get<0>(info.param))]) + "_" +
+           std::string(optimizer_name(std::get<1>(info.param)));
+}
+
+INSTANTIATE_TEST_SUITE_P(Forms, FusedUpdate,
+                         ::testing::Combine(::testing::Values(Form::cpu, Form::host_walk, Form::cuda),
+                                            ::testing::Values(OptimizerKind::adamw, OptimizerKind::sgd)),
+                         form_name);
+
+TEST(FusedUpdateCpu, DoesNotDependOnTheNumberOfThreads) {
+    const auto hypers = three_hypers(OptimizerKind::adamw);
+    const int threads_before = omp_get_max_threads();
+    std::vector<UpdateCase> results;
+    std::vector<std::vector<GroupTelemetry>> sums;
+    for (const int threads : {1, 2, 3, 7}) {
+        omp_set_num_threads(threads);
+        results.emplace_back(awkward_pieces(), 1, 4U);
+        sums.emplace_back(3);
+        fused_update_cpu(OptimizerKind::adamw, results.back().spans(), hypers, {}, sums.back());
+    }
+    omp_set_num_threads(threads_before);
+    for (std::size_t i = 1; i < results.size(); ++i) {
+        EXPECT_TRUE(results[i].same_bits(results[0]));
+        for (std::size_t g = 0; g < 3; ++g) {
+            EXPECT_EQ(sums[i][g].update_square_sum, sums[0][g].update_square_sum);
+            EXPECT_EQ(sums[i][g].weight_square_sum, sums[0][g].weight_square_sum);
+        }
+    }
+}
+
+TEST(FusedUpdateCpu, MeasuresUpdatesAndWeightsWithoutChangingThem) {
+    for (const OptimizerKind kind : {OptimizerKind::adamw, OptimizerKind::sgd}) {
+        const auto hypers = three_hypers(kind);
+        UpdateCase plain(awkward_pieces(), 0, 5);
+        UpdateCase measured = plain;
+        const UpdateCase before = plain;
+        std::vector<GroupTelemetry> sums(3, {1.0, 1.0});
+        fused_update_cpu(kind, plain.spans(), hypers, {});
+        fused_update_cpu(kind, measured.spans(), hypers, {}, sums);
+        EXPECT_TRUE(measured.same_bits(plain));
+
+        std::vector<GroupTelemetry> expected(3);
+        for (const UpdateSpan& span : measured.spans()) {
+            const std::ptrdiff_t at = span.param - measured.param.data();
+            for (std::int64_t i = 0; i < span.elements; ++i) {
+                const double weight = span.param[i];
+                const double change = weight - static_cast<double>(before.param.data()[at + i]);
+                expected[static_cast<std::size_t>(span.group)].update_square_sum += change * change;
+                expected[static_cast<std::size_t>(span.group)].weight_square_sum += weight * weight;
+            }
+        }
+        for (std::size_t g = 0; g < 3; ++g) {
+            EXPECT_NEAR(sums[g].update_square_sum / expected[g].update_square_sum, 1.0, 1e-12);
+            EXPECT_NEAR(sums[g].weight_square_sum / expected[g].weight_square_sum, 1.0, 1e-12);
+        }
+    }
+}
+
+TEST(FusedUpdateCpu, NotFiniteMeasuresNothing) {
+    UpdateCase memory(awkward_pieces(), 0, 6);
+    std::vector<GroupTelemetry> sums(3, {1.0, 1.0});
+    fused_update_cpu(OptimizerKind::adamw, memory.spans(), three_hypers(OptimizerKind::adamw), {.finite = false}, sums);
+    for (const GroupTelemetry& sum : sums) EXPECT_EQ(sum.update_square_sum + sum.weight_square_sum, 0.0);
+}
+
+TEST(FusedUpdateCpu, PlainSgdNeedsNoMoments) {
+    std::vector<float> param{1.0F, 2.0F};
+    const std::vector<float> grad{0.5F, -0.5F};
+    const std::vector<UpdateSpan> spans{{param.data(), grad.data(), nullptr, nullptr, 2, 0, false}};
+    const std::vector<GroupHyper> hypers{{.lr = 0.5F}};
+    fused_update_cpu(OptimizerKind::sgd, spans, hypers, {});
+    EXPECT_EQ(param, (std::vector<float>{0.75F, 2.25F}));
+    walk_grid(OptimizerKind::sgd, spans, hypers, {}, 1, 1);
+    EXPECT_EQ(param, (std::vector<float>{0.5F, 2.5F}));
+}
+
+TEST(FusedUpdateCpu, RefusesTablesThatDoNotFit) {
+    std::vector<float> values(4);
+    const std::vector<UpdateSpan> spans{{values.data(), values.data(), nullptr, nullptr, 4, 1, false}};
+    EXPECT_THROW(fused_update_cpu(OptimizerKind::sgd, spans, std::vector<GroupHyper>(1), {}), std::logic_error);
+    EXPECT_THROW(fused_update_cpu(OptimizerKind::adamw, spans, std::vector<GroupHyper>(2), {}), std::logic_error);
+    EXPECT_NO_THROW(fused_update_cpu(OptimizerKind::adamw, {}, {}, {}));
+}
+
+TEST(UpdateKernel, AnyGridGivesTheSameBits) {
+    const auto hypers = three_hypers(OptimizerKind::adamw);
+    UpdateCase expected(awkward_pieces(), 3, 7);
+    const UpdateCase before = expected;
+    walk_grid(OptimizerKind::adamw, expected.spans(), hypers, {}, 1, 1);
+    for (const auto& [blocks, threads] : {std::pair{1, 32}, {3, 96}, {19, 256}, {64, 1024}}) {
+        UpdateCase actual = before;
+        walk_grid(OptimizerKind::adamw, actual.spans(), hypers, {}, blocks, threads);
+        EXPECT_TRUE(actual.same_bits(expected)) << blocks << " blocks of " << threads;
+    }
+}
+
+TEST(UpdateKernel, TensorsOutOfPhaseMoveOneByOne) {
+    UpdateCase expected({{5000, 1, true}}, 0, 8);
+    UpdateCase actual = expected;
+    // The moments live one element further on, as in a buffer of their own with another alignment.
+    const auto shifted = [](UpdateCase& memory) {
+        auto spans = memory.spans();
+        spans[0].exp_avg += 1;
+        spans[0].exp_avg_sq += 3;
+        return spans;
+    };
+    const auto hypers = three_hypers(OptimizerKind::adamw);
+    update_one_by_one(OptimizerKind::adamw, shifted(expected), hypers, 1.0F);
+    walk_grid(OptimizerKind::adamw, shifted(actual), hypers, {}, 2, 64);
+    EXPECT_TRUE(actual.same_bits(expected));
+}
+
+TEST(UpdateKernel, FindsTheSpanOfEveryTile) {
+    UpdateCase memory(awkward_pieces(), 1, 9);
+    const auto spans = memory.spans();
+    const auto tiles = first_tiles(spans);
+    ASSERT_EQ(tiles.size(), spans.size() + 1);
+    const UpdateTables tables{spans.data(), tiles.data(), nullptr, nullptr, static_cast<std::int64_t>(spans.size()),
+                              tiles.back()};
+    for (std::int64_t tile = 0; tile < tiles.back(); ++tile) {
+        const auto s = static_cast<std::size_t>(kernel::span_of_tile(tables, tile));
+        EXPECT_LE(tiles[s], tile);
+        EXPECT_GT(tiles[s + 1], tile);
+    }
+}
+
+}  // namespace
+}  // namespace strata::optim

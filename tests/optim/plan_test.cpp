@@ -1,0 +1,206 @@
+#include "optim/plan.h"
+
+#include "bert_manifest.h"
+#include "core/error.h"
+#include "optim/shard.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <functional>
+
+namespace strata::optim {
+namespace {
+
+using testing::bert_manifest;
+using ::testing::HasSubstr;
+using testing::message_of;
+
+PlanConfig base_config() {
+    PlanConfig config;
+    config.policy = {.kind = PolicyKind::layer_decay, .decay = 0.95};
+    config.optimizer.weight_decay = 0.01;
+    config.warmup_steps = 10;
+    config.learning_rate = 2e-5;
+    config.total_steps = 100;
+    return config;
+}
+
+TEST(Plan, SegmentsLieBackToBackInRegistrationOrder) {
+    const Manifest manifest = bert_manifest({});
+    const Plan plan = make_plan(manifest, base_config());
+    ASSERT_EQ(plan.groups.size(), 14U);
+    std::size_t parameter = 0;
+    for (const Group& group : plan.groups) {
+        std::int64_t offset = 0;
+        for (const Segment& segment : group.segments) {
+            // BERT registers its parameters in the order of the groups.
+            EXPECT_EQ(segment.name, manifest[parameter].name);
+            EXPECT_EQ(segment.shape, manifest[parameter].shape);
+            EXPECT_EQ(segment.offset, offset);
+            EXPECT_EQ(segment.elements, manifest[parameter].elements());
+            offset += segment.elements;
+            ++parameter;
+        }
+        EXPECT_EQ(group.elements, offset);
+    }
+    EXPECT_EQ(parameter, manifest.size());
+    EXPECT_EQ(plan.elements(), 109'482'240 + 1538);
+}
+
+TEST(Plan, RatesAreTheProductOfThreeFactors) {
+    const Plan plan = make_plan(bert_manifest({}), base_config());
+    for (const std::int64_t step : {0, 1, 9, 10, 11, 55, 99}) {
+        const double schedule = step < 10 ? static_cast<double>(step) / 10.0 : static_cast<double>(100 - step) / 90.0;
+        for (std::size_t g = 0; g < 14; ++g) {
+            const double multiplier = std::pow(0.95, 13 - static_cast<double>(g));
+            EXPECT_NEAR(plan.learning_rate(g, step), 2e-5 * multiplier * schedule, 2e-5 * 1e-12);
+            EXPECT_TRUE(plan.trainable(g, step));
+        }
+    }
+    EXPECT_EQ(plan.stage_at(0).name, "train");
+    EXPECT_EQ(&plan.stage_at(99), &plan.stages.front());
+    EXPECT_THROW(plan.stage_at(100), std::logic_error);
+    EXPECT_THROW(plan.stage_at(-1), std::logic_error);
+}
+
+TEST(Plan, MultiplierZeroFreezesButKeepsTheGroup) {
+    PlanConfig config = base_config();
+    config.policy = {.kind = PolicyKind::two_part, .backbone_multiplier = 0.0};
+    const Plan plan = make_plan(bert_manifest({}), config);
+    ASSERT_EQ(plan.groups.size(), 2U);
+    EXPECT_FALSE(plan.trainable(0, 50));
+    EXPECT_TRUE(plan.trainable(1, 50));
+    EXPECT_EQ(plan.learning_rate(0, 50), 0.0);
+    EXPECT_GT(plan.learning_rate(1, 50), 0.0);
+    const RankMemory memory = memory_per_rank(plan, 0, 0);
+    EXPECT_EQ(memory.gradient_bytes, 4 * padded_elements(plan.groups[1].elements, 1));
+    EXPECT_EQ(memory.state_bytes, 8 * plan.groups[1].elements);
+    EXPECT_GT(memory.parameter_bytes, 4 * plan.groups[0].elements);
+}
+
+TEST(Plan, DecayIsAnAttributeOfTheSegment) {
+    const Plan plan = make_plan(bert_manifest({}), base_config());
+    const Segment& weight = plan.groups[1].segments[0];
+    const Segment& bias = plan.groups[1].segments[1];
+    EXPECT_EQ(plan.weight_decay(weight), 0.01);
+    EXPECT_EQ(plan.weight_decay(bias), 0.0);
+    EXPECT_THAT(bias.decay_reason, HasSubstr("bias"));
+}
+
+TEST(Plan, StateIsSharedOutWhole) {
+    for (const int ranks : {1, 2, 3, 4, 7, 16}) {
+        PlanConfig config = base_config();
+        config.world_size = ranks;
+        const Plan plan = make_plan(bert_manifest({}), config);
+        std::int64_t state = 0;
+        for (int rank = 0; rank < ranks; ++rank) {
+            const RankMemory memory = memory_per_rank(plan, rank, 0);
+            state += memory.state_bytes;
+            const double share = static_cast<double>(memory.state_bytes) * ranks / (8.0 * 109'483'778);
+            EXPECT_NEAR(share, 1.0, 0.002) << ranks << " ranks, rank " << rank;
+            EXPECT_EQ(memory.parameter_bytes, memory_per_rank(plan, 0, 0).parameter_bytes);
+        }
+        EXPECT_EQ(state, 8 * plan.elements());
+    }
+}
+
+TEST(Plan, SgdKeepsOneMomentOrNone) {
+    PlanConfig config = base_config();
+    config.optimizer = {.kind = OptimizerKind::sgd, .momentum = 0.9};
+    EXPECT_EQ(memory_per_rank(make_plan(bert_manifest({}), config), 0, 0).state_bytes, 4 * (109'482'240 + 1538));
+    config.optimizer.momentum = 0.0;
+    EXPECT_EQ(memory_per_rank(make_plan(bert_manifest({}), config), 0, 0).state_bytes, 0);
+}
+
+TEST(PlanHash, IsTheSameOnEveryMachine) {
+    const Plan plan = make_plan(bert_manifest({}), base_config());
+    EXPECT_EQ(plan.hash(), 8911958397011090222U);
+    EXPECT_EQ(plan.update_hash(), 17895398810524680522U);
+    EXPECT_EQ(plan.hash(), make_plan(bert_manifest({}), base_config()).hash());
+}
+
+TEST(PlanHash, ChangesWithAnythingThatChangesTheUpdate) {
+    const auto hash_of = [](const Manifest& manifest, const PlanConfig& config) {
+        return make_plan(manifest, config).update_hash();
+    };
+    const Manifest manifest = bert_manifest({});
+    const std::uint64_t before = hash_of(manifest, base_config());
+    const std::vector<std::function<void(PlanConfig&)>> changes{
+        [](PlanConfig& c) { c.policy.decay = 0.9500001; },
+        [](PlanConfig& c) { c.policy.electra = true; },
+        [](PlanConfig& c) { c.policy.pooler_with_head = false; },
+        [](PlanConfig& c) { c.policy.kind = PolicyKind::single; },
+        [](PlanConfig& c) { c.policy.no_decay = {"classifier"}; },
+        [](PlanConfig& c) { c.optimizer.beta1 = 0.8; },
+        [](PlanConfig& c) { c.optimizer.beta2 = 0.98; },
+        [](PlanConfig& c) { c.optimizer.epsilon = 1e-6; },
+        [](PlanConfig& c) { c.optimizer.weight_decay = 0.02; },
+        [](PlanConfig& c) { c.optimizer.kind = OptimizerKind::sgd; },
+        [](PlanConfig& c) { c.schedule = ScheduleKind::constant; },
+        [](PlanConfig& c) { c.warmup_steps = 11; },
+        [](PlanConfig& c) { c.learning_rate = 3e-5; },
+        [](PlanConfig& c) { c.total_steps = 101; },
+    };
+    for (std::size_t i = 0; i < changes.size(); ++i) {
+        PlanConfig config = base_config();
+        changes[i](config);
+        EXPECT_NE(hash_of(manifest, config), before) << "change " << i;
+    }
+    Manifest renamed = manifest;
+    renamed.back().name = "classifier.bias2.bias";
+    EXPECT_NE(hash_of(renamed, base_config()), before);
+    Manifest reshaped = manifest;
+    reshaped[0].shape = {reshaped[0].shape[1], reshaped[0].shape[0]};
+    EXPECT_NE(hash_of(reshaped, base_config()), before);
+
+    PlanConfig sgd = base_config();
+    sgd.optimizer = {.kind = OptimizerKind::sgd, .momentum = 0.9};
+    PlanConfig nesterov = sgd;
+    nesterov.optimizer.nesterov = true;
+    EXPECT_NE(hash_of(manifest, sgd), hash_of(manifest, nesterov));
+}
+
+TEST(PlanHash, OnlyTheFullOneKnowsTheRanks) {
+    PlanConfig config = base_config();
+    const Plan one = make_plan(bert_manifest({}), config);
+    config.world_size = 2;
+    const Plan two = make_plan(bert_manifest({}), config);
+    EXPECT_EQ(one.update_hash(), two.update_hash());
+    EXPECT_NE(one.hash(), two.hash());
+}
+
+TEST(Plan, RefusesWhatMakesNoSense) {
+    const Manifest manifest = bert_manifest({.layers = 1, .hidden = 8});
+    const auto refusal = [&](const std::function<void(PlanConfig&)>& change) {
+        PlanConfig config = base_config();
+        change(config);
+        return message_of<UserError>([&] { make_plan(manifest, config); });
+    };
+    EXPECT_THAT(refusal([](PlanConfig& c) { c.total_steps = 0; }), HasSubstr("at least one"));
+    EXPECT_THAT(refusal([](PlanConfig& c) { c.warmup_steps = -1; }), HasSubstr("warmup_steps"));
+    EXPECT_THAT(refusal([](PlanConfig& c) { c.warmup_steps = 101; }), HasSubstr("longer than the run"));
+    EXPECT_THAT(refusal([](PlanConfig& c) { c.learning_rate = -1; }), HasSubstr("learning_rate"));
+    EXPECT_THAT(refusal([](PlanConfig& c) { c.learning_rate = std::nan(""); }), HasSubstr("learning_rate"));
+    EXPECT_THAT(refusal([](PlanConfig& c) { c.world_size = 0; }), HasSubstr("at least one"));
+    EXPECT_THAT(refusal([](PlanConfig& c) { c.zero_stage = 3; }), HasSubstr("zero_stage 3"));
+    EXPECT_THAT(refusal([](PlanConfig& c) { c.optimizer.beta1 = 1.0; }), HasSubstr("adam_beta1"));
+    EXPECT_THAT(refusal([](PlanConfig& c) { c.optimizer.beta2 = -0.1; }), HasSubstr("adam_beta2"));
+    EXPECT_THAT(refusal([](PlanConfig& c) { c.optimizer.epsilon = -1; }), HasSubstr("adam_epsilon"));
+    EXPECT_THAT(refusal([](PlanConfig& c) { c.optimizer.weight_decay = -1; }), HasSubstr("weight_decay"));
+    EXPECT_THAT(refusal([](PlanConfig& c) { c.optimizer.momentum = 1; }), HasSubstr("momentum"));
+    EXPECT_THAT(refusal([](PlanConfig& c) { c.optimizer.nesterov = true; }), HasSubstr("momentum"));
+    EXPECT_THAT(refusal([](PlanConfig& c) { c.policy.no_decay = {"nothing"}; }), HasSubstr("no_decay"));
+    EXPECT_EQ(refusal([](PlanConfig& c) { c.warmup_steps = 100; }), "");
+}
+
+TEST(OptimizerKind, ParsesItsNames) {
+    EXPECT_EQ(parse_optimizer_kind("adamw"), OptimizerKind::adamw);
+    EXPECT_EQ(parse_optimizer_kind("adamw_torch"), OptimizerKind::adamw);
+    EXPECT_EQ(parse_optimizer_kind("sgd"), OptimizerKind::sgd);
+    EXPECT_THAT(message_of<UserError>([] { parse_optimizer_kind("adamv"); }), HasSubstr("'adamw'"));
+}
+
+}  // namespace
+}  // namespace strata::optim

@@ -1,0 +1,120 @@
+// Memory for one fused update: random content, cut into spans of a few groups, with room to see stray writes.
+#pragma once
+
+#include "optim/fused_update.h"
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <new>
+#include <random>
+#include <utility>
+#include <vector>
+
+namespace strata::optim::testing {
+
+/// Floats on a 64-byte border, as real buffers are.
+class AlignedFloats {
+  public:
+    explicit AlignedFloats(std::size_t size) : values_(size + 16) {
+        const auto past = reinterpret_cast<std::uintptr_t>(values_.data()) / sizeof(float) % 16;
+        skip_ = (16 - past) % 16;
+        size_ = size;
+    }
+    AlignedFloats(const AlignedFloats& other) : AlignedFloats(other.size_) {
+        std::memcpy(data(), other.data(), size_ * sizeof(float));
+    }
+    AlignedFloats& operator=(const AlignedFloats&) = delete;
+    float* data() { return values_.data() + skip_; }
+    const float* data() const { return values_.data() + skip_; }
+    std::size_t size() const { return size_; }
+    bool same_bits(const AlignedFloats& other) const {
+        return size_ == other.size_ && std::memcmp(data(), other.data(), size_ * sizeof(float)) == 0;
+    }
+
+  private:
+    std::vector<float> values_;
+    std::size_t skip_ = 0;
+    std::size_t size_ = 0;
+};
+
+/// What a cut is: the elements between this border and the next are of one group and decay or not.
+struct Piece {
+    std::int64_t elements;
+    std::int32_t group;
+    bool decays;
+};
+
+struct UpdateCase {
+    UpdateCase(std::vector<Piece> cut, std::int64_t start, unsigned seed)
+        : pieces(std::move(cut)), offset(start), param(length()), grad(length()), first(length()), second(length()) {
+        std::mt19937 engine(seed);
+        std::normal_distribution<float> normal;
+        for (std::size_t i = 0; i < param.size(); ++i) {
+            param.data()[i] = normal(engine);
+            grad.data()[i] = normal(engine) * 0.1F;
+            first.data()[i] = normal(engine) * 0.01F;
+            second.data()[i] = normal(engine) * normal(engine) * 0.01F;
+            if (second.data()[i] < 0.0F) second.data()[i] = -second.data()[i];
+        }
+    }
+
+    static constexpr std::int64_t margin = 8;  // beyond the last span, never to be written
+
+    std::size_t length() const {
+        std::int64_t sum = offset + margin;
+        for (const Piece& piece : pieces) sum += piece.elements;
+        return static_cast<std::size_t>(sum);
+    }
+
+    /// `cut_every`: no span longer than this, to cut the same content otherwise.
+    std::vector<UpdateSpan> spans(std::int64_t cut_every = std::int64_t{1} << 40) {
+        std::vector<UpdateSpan> out;
+        std::int64_t at = offset;
+        for (const Piece& piece : pieces) {
+            for (std::int64_t done = 0; done < piece.elements; done += cut_every) {
+                const std::int64_t take = std::min(cut_every, piece.elements - done);
+                out.push_back({param.data() + at, grad.data() + at, first.data() + at, second.data() + at, take,
+                               piece.group, piece.decays});
+                at += take;
+            }
+        }
+        return out;
+    }
+
+    bool same_bits(const UpdateCase& other) const {
+        return param.same_bits(other.param) && grad.same_bits(other.grad) && first.same_bits(other.first) &&
+               second.same_bits(other.second);
+    }
+
+    std::vector<Piece> pieces;
+    std::int64_t offset;
+    AlignedFloats param, grad, first, second;
+};
+
+/// Three groups whose every hyperparameter differs.
+inline std::vector<GroupHyper> three_hypers(OptimizerKind kind) {
+    std::vector<GroupHyper> hypers(3);
+    for (std::size_t g = 0; g < 3; ++g) {
+        const float k = static_cast<float>(g) + 1.0F;
+        GroupHyper& h = hypers[g];
+        h.lr = 1e-3F * k;
+        h.weight_decay = 0.01F * k;
+        if (kind == OptimizerKind::adamw) {
+            h.step_size = h.lr * 2.5F;
+            h.decay_factor = 1.0F - 0.001F * k;
+            h.one_minus_beta1 = 0.1F * k;
+            h.beta2 = 0.99F;
+            h.one_minus_beta2 = 0.01F;
+            h.bias_correction2_sqrt = 0.3F * k;
+            h.epsilon = 1e-8F;
+        } else {
+            h.momentum = g == 0 ? 0.0F : 0.8F;
+            h.nesterov = g == 2 ? 1 : 0;
+        }
+    }
+    return hypers;
+}
+
+}  // namespace strata::optim::testing
