@@ -130,7 +130,9 @@ TEST(OptionTable, names_are_unique) {
     std::set<std::string> names;
     for (const auto& option : option_table()) {
         EXPECT_TRUE(names.insert(option.name).second) << option.name;
-        if (!option.alias.empty()) EXPECT_TRUE(names.insert(option.alias).second) << option.alias;
+        if (!option.alias.empty()) {
+            EXPECT_TRUE(names.insert(option.alias).second) << option.alias;
+        }
     }
 }
 
