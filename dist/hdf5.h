@@ -2,7 +2,7 @@
 //
 // HDF5 reports failure by negative numbers and prints its error stack to stderr. Here every call goes through check():
 // the innermost message of the stack, which carries the system's own words ("No space left on device"), becomes the
-// text of a SystemError; nothing is printed while a QuietErrors lives. HDF5 is not safe for threads: one thread of a
+// text of a SystemError; nothing is printed after silence_errors(). HDF5 is not safe for threads: one thread of a
 // process may call it at a time.
 #pragma once
 
@@ -18,18 +18,8 @@
 
 namespace strata::dist::hdf5 {
 
-/// Switches HDF5's own printing off for its lifetime.
-class QuietErrors {
-  public:
-    QuietErrors();
-    ~QuietErrors();
-    QuietErrors(const QuietErrors&) = delete;
-    QuietErrors& operator=(const QuietErrors&) = delete;
-
-  private:
-    H5E_auto2_t function_ = nullptr;
-    void* data_ = nullptr;
-};
+/// Switches HDF5's own printing off, for good: it also prints when the process ends, of what a failed close left behind.
+void silence_errors();
 
 /// The innermost message of the current error stack, in one line; the stack is emptied.
 std::string take_error_text();

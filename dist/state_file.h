@@ -41,9 +41,9 @@ struct ChecksumRow {
 };
 
 struct StateWriteOptions {
-    /// Claims the file's space from the disk before the collective part, where the file system can.
+    /// Claims the file's space from the disk before the parallel part, where the file system can.
     bool reserve_space = true;
-    /// Elements of one collective write; larger slices go in several. MPI counts bytes in an int.
+    /// Elements of one write; larger slices go in several, because MPI counts bytes in an int.
     std::int64_t elements_per_write = std::int64_t{1} << 27;
 };
 
