@@ -3,7 +3,7 @@
 // A segment table (UpdateSpan) says which group an element is in and whether it decays; a hyperparameter table
 // (GroupHyper, one for each group of the plan) holds the rates. The group is never the unit of cost: one call, one
 // launch, however many groups there are. Elements are independent, so results depend neither on the number of threads
-// nor on how spans are cut, and the CPU and CUDA twins give the same bits (docs/architecture.md).
+// nor on how spans are cut, and the CPU and CUDA twins give the same bits.
 #pragma once
 
 #include "optim/plan.h"

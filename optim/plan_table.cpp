@@ -5,6 +5,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <string>
+#include <utility>
+#include <vector>
 
 namespace strata::optim {
 
@@ -34,11 +37,17 @@ std::string rate_text(double rate) {
     return rate == 0.0 ? "0" : fmt::format("{:.3e}", rate);
 }
 
+/// Six places line up best; factors too small for them are written with an exponent.
+std::string multiplier_text(double multiplier) {
+    return multiplier == 0.0 || multiplier >= 1e-3 ? fmt::format("{:.6f}", multiplier)
+                                                   : fmt::format("{:.3e}", multiplier);
+}
+
 /// "0.01 on 3 of 5": how many of the group's tensors decay.
-std::string decay_text(const Plan& plan, const Group& group) {
+std::string decay_text(const Plan& plan, const Group& group, bool live) {
     const auto decaying = std::count_if(group.segments.begin(), group.segments.end(),
                                         [](const Segment& segment) { return segment.decays; });
-    if (plan.optimizer.weight_decay == 0.0 || decaying == 0) return "none";
+    if (!live || plan.optimizer.weight_decay == 0.0 || decaying == 0) return "none";
     return fmt::format("{} on {} of {}", plan.optimizer.weight_decay, decaying, group.segments.size());
 }
 
@@ -59,8 +68,9 @@ std::string group_table(const Plan& plan) {
         const RateRange rates = rate_range(plan, g);
         const bool live = plan.trainable(g, 0);
         table.add_row({group.name, grouped_digits(static_cast<std::int64_t>(group.segments.size())),
-                       grouped_digits(group.elements), fmt::format("{:.6g}", group.multiplier), rate_text(rates.start),
-                       rate_text(rates.peak), rate_text(rates.end), decay_text(plan, group), live ? "yes" : "frozen"});
+                       grouped_digits(group.elements), multiplier_text(group.multiplier), rate_text(rates.start),
+                       rate_text(rates.peak), rate_text(rates.end), decay_text(plan, group, live),
+                       live ? "yes" : "frozen"});
         parameters += group.segments.size();
         if (live) trainable += group.elements;
     }
@@ -70,7 +80,13 @@ std::string group_table(const Plan& plan) {
     return table.text();
 }
 
-/// Neighbouring ranks that need the same share a row.
+std::vector<std::string> memory_cells(const Plan& plan, int rank) {
+    const RankMemory memory = memory_per_rank(plan, rank, 0);
+    return {byte_text(memory.parameter_bytes), byte_text(memory.gradient_bytes), byte_text(memory.state_bytes),
+            byte_text(memory.parameter_bytes + memory.gradient_bytes + memory.state_bytes)};
+}
+
+/// Neighbouring ranks that read the same share a row.
 std::string memory_table(const Plan& plan) {
     TextTable table({{"rank", Align::left},
                      {"parameters", Align::right},
@@ -78,15 +94,11 @@ std::string memory_table(const Plan& plan) {
                      {"optimizer state", Align::right},
                      {"sum", Align::right}});
     for (int first = 0; first < plan.world_size;) {
-        const RankMemory memory = memory_per_rank(plan, first, 0);
+        std::vector<std::string> cells = memory_cells(plan, first);
         int last = first;
-        while (last + 1 < plan.world_size && memory_per_rank(plan, last + 1, 0).state_bytes == memory.state_bytes) {
-            ++last;
-        }
-        table.add_row({first == last ? fmt::format("{}", first) : fmt::format("{}-{}", first, last),
-                       byte_text(memory.parameter_bytes), byte_text(memory.gradient_bytes),
-                       byte_text(memory.state_bytes),
-                       byte_text(memory.parameter_bytes + memory.gradient_bytes + memory.state_bytes)});
+        while (last + 1 < plan.world_size && memory_cells(plan, last + 1) == cells) ++last;
+        cells.insert(cells.begin(), first == last ? fmt::format("{}", first) : fmt::format("{}-{}", first, last));
+        table.add_row(std::move(cells));
         first = last + 1;
     }
     return table.text();

@@ -205,6 +205,20 @@ TEST(FusedUpdateCpu, PlainSgdNeedsNoMoments) {
     EXPECT_EQ(param, (std::vector<float>{0.5F, 2.5F}));
 }
 
+TEST(FusedUpdateCpu, FirstMomentumIsTheGradientWhateverTheBufferHolds) {
+    std::vector<float> param{1.0F};
+    std::vector<float> buffer{1000.0F};
+    const std::vector<float> grad{0.5F};
+    const std::vector<UpdateSpan> spans{{param.data(), grad.data(), buffer.data(), nullptr, 1, 0, false}};
+    std::vector<GroupHyper> hypers{{.lr = 0.5F, .momentum = 0.5F, .first_update = 1}};
+    fused_update_cpu(OptimizerKind::sgd, spans, hypers, {});
+    EXPECT_EQ(buffer[0], 0.5F);
+    EXPECT_EQ(param[0], 0.75F);
+    hypers[0].first_update = 0;
+    fused_update_cpu(OptimizerKind::sgd, spans, hypers, {});
+    EXPECT_EQ(buffer[0], 0.75F);
+}
+
 TEST(FusedUpdateCpu, RefusesTablesThatDoNotFit) {
     std::vector<float> values(4);
     const std::vector<UpdateSpan> spans{{values.data(), values.data(), nullptr, nullptr, 4, 1, false}};
@@ -226,19 +240,24 @@ TEST(UpdateKernel, AnyGridGivesTheSameBits) {
 }
 
 TEST(UpdateKernel, TensorsOutOfPhaseMoveOneByOne) {
-    UpdateCase expected({{5000, 1, true}}, 0, 8);
-    UpdateCase actual = expected;
-    // The moments live one element further on, as in a buffer of their own with another alignment.
-    const auto shifted = [](UpdateCase& memory) {
-        auto spans = memory.spans();
-        spans[0].exp_avg += 1;
-        spans[0].exp_avg_sq += 3;
-        return spans;
-    };
     const auto hypers = three_hypers(OptimizerKind::adamw);
-    update_one_by_one(OptimizerKind::adamw, shifted(expected), hypers, 1.0F);
-    walk_grid(OptimizerKind::adamw, shifted(actual), hypers, {}, 2, 64);
-    EXPECT_TRUE(actual.same_bits(expected));
+    for (int tensor = 0; tensor < 3; ++tensor) {
+        // One tensor lies further on than the others, as in a buffer of its own with another alignment.
+        const auto shifted = [tensor](UpdateCase& memory) {
+            auto spans = memory.spans();
+            if (tensor == 0) spans[0].grad += 1;
+            if (tensor == 1) spans[0].exp_avg += 2;
+            if (tensor == 2) spans[0].exp_avg_sq += 3;
+            return spans;
+        };
+        UpdateCase expected({{5000, 1, true}}, 0, 8);
+        UpdateCase actual = expected;
+        const auto spans = shifted(actual);
+        EXPECT_FALSE(kernel::in_phase(spans[0]));
+        update_one_by_one(OptimizerKind::adamw, shifted(expected), hypers, 1.0F);
+        walk_grid(OptimizerKind::adamw, spans, hypers, {}, 2, 64);
+        EXPECT_TRUE(actual.same_bits(expected));
+    }
 }
 
 TEST(UpdateKernel, FindsTheSpanOfEveryTile) {

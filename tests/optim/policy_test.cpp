@@ -205,6 +205,11 @@ TEST(LayerDecay, RefusesModelsWithoutLayers) {
                     layer_decay(vectors({"embeddings.a", "encoder.layer.0.a.weight"}));
                 }),
                 HasSubstr("group 'head' is empty"));
+    // A number that no int holds is not a layer's.
+    EXPECT_THAT(message_of<UserError>([] {
+                    layer_decay(vectors({"embeddings.a", "encoder.layer.4294967296.a", "fc"}));
+                }),
+                HasSubstr("no numbered layers"));
 }
 
 TEST(LayerDecay, RefusesDecayOutsideItsRange) {
