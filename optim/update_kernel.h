@@ -124,7 +124,7 @@ STRATA_HOST_DEVICE void update_tile(const UpdateSpan& span, const GroupHyper& hy
                                     std::int64_t tile, int thread, int threads) {
     const std::int64_t phase = quad_phase(span.param);
     const bool aligned = in_phase(span);
-    for (std::int64_t at = 4 * thread; at < kernel_tile; at += 4 * threads) {
+    for (std::int64_t at = std::int64_t{4} * thread; at < kernel_tile; at += std::int64_t{4} * threads) {
         const std::int64_t begin = tile * kernel_tile + at - phase;  // element of the span; below 0 in its first quad
         if (begin >= span.elements) return;
         if (aligned && begin >= 0 && begin + 4 <= span.elements) {
