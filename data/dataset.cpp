@@ -1,0 +1,169 @@
+#include "data/dataset.h"
+
+#include <algorithm>
+#include <limits>
+#include <utility>
+
+#include "core/error.h"
+#include "data/columns.h"
+
+namespace strata::data {
+namespace {
+
+constexpr double no_label = std::numeric_limits<double>::quiet_NaN();
+
+const Task* task_of(const ReadOptions& options) {
+    return options.task_name.empty() ? nullptr : &task_named(options.task_name);
+}
+
+/// A table, its columns and the rows in which they are.
+struct Source {
+    Table table;
+    Columns columns;
+    const Task* task;  // null: custom data
+
+    std::size_t count_cells(std::size_t row) const;
+    bool is_short(std::size_t row) const { return table.row(row).size() < columns.at_least; }
+    void check_row(std::size_t row) const;
+    std::string_view cell(std::size_t row, int column) const {
+        return table.row(row)[static_cast<std::size_t>(column)];
+    }
+    std::string text(std::size_t row, int column) const;
+    /// Trimmed; missing where the row has none.
+    std::string_view label(std::size_t row) const;
+};
+
+/// Cells in a row, less empty ones beyond the columns there should be (spreadsheets leave such).
+std::size_t Source::count_cells(std::size_t row) const {
+    const auto cells = table.row(row);
+    std::size_t count = cells.size();
+    while (columns.at_most > 0 && count > columns.at_most && trimmed(cells[count - 1]).empty()) --count;
+    return count;
+}
+
+void Source::check_row(std::size_t row) const {
+    const std::size_t count = count_cells(row);
+    const char* plural = count == 1 ? "" : "s";
+    if (count < columns.at_least) {
+        user_error("{}: {} column{}, expected at least {} ({})", table.place(row), count, plural, columns.at_least,
+                   columns.expected);
+    }
+    if (columns.at_most > 0 && count > columns.at_most) {
+        user_error("{}: {} columns, expected {} ({}); is there a {} inside a text?", table.place(row), count,
+                   columns.at_most, columns.expected, table.format() == Format::csv ? "comma outside quotes" : "tab");
+    }
+}
+
+std::string Source::text(std::size_t row, int column) const {
+    const auto value = cell(row, column);
+    if (Table::is_missing(value)) {
+        user_error("{}: the key '{}' is missing or holds no text", table.place(row),
+                   table.keys()[static_cast<std::size_t>(column)]);
+    }
+    return std::string(value);
+}
+
+std::string_view Source::label(std::size_t row) const {
+    const auto value = columns.label_is_last ? table.row(row).back() : cell(row, columns.label);
+    return trimmed(value);
+}
+
+Source open_source(const std::filesystem::path& path, const ReadOptions& options, const LabelReader* known) {
+    Table table = Table::read(path, options.encoding);
+    const Task* task = task_of(options);
+    Columns columns =
+        task != nullptr ? glue_columns(table, *task, options.split) : custom_columns(table, options, known);
+    if (columns.first_row >= table.rows()) user_error("{}: a header but no rows below it", path.string());
+    return {std::move(table), std::move(columns), task};
+}
+
+/// A first row of words whose label nobody shares is as likely a header: asking beats training on one class too many.
+void refuse_doubtful_header(const Source& source, const std::vector<WrittenLabel>& labels) {
+    constexpr std::size_t enough_to_tell = 10;
+    if (source.columns.header_is_sure || labels.size() < enough_to_tell || !first_label_is_odd(labels)) return;
+    user_error(
+        "{}: the label '{}' occurs in this row only. If the row is a header, name its label column 'label' (or say "
+        "--header "
+        "true); if it is data, say --header false",
+        source.table.place(0), labels.front().text);
+}
+
+LabelSet labels_in(const Source& source, const ReadOptions& options) {
+    std::vector<WrittenLabel> labels;
+    labels.reserve(source.table.rows());
+    for (std::size_t row = source.columns.first_row; row < source.table.rows(); ++row) {
+        source.check_row(row);
+        labels.push_back({source.label(row), source.table.line(row)});
+    }
+    refuse_doubtful_header(source, labels);
+    return infer_labels(source.table.path(), labels, options.regression);
+}
+
+double read_label(const Source& source, std::size_t row, const LabelReader& reader, Split split) {
+    const auto text = source.label(row);
+    if (const auto label = reader.find(text)) return *label;
+    // The hub writes -1 for the labels that GLUE keeps to itself.
+    if (split == Split::test && (text.empty() || text == "-1")) return no_label;
+    if (text.empty()) user_error("{}: the label is empty", source.table.place(row));
+    if (row == 0 && !source.columns.header_is_sure) {
+        user_error(
+            "{}: label '{}' was never seen in training; if this row is a header, name its label column 'label' (or say "
+            "--header true)",
+            source.table.place(row), text);
+    }
+    reader.reject(text, source.table.place(row));
+}
+
+Dataset collect(const Source& source, const ReadOptions& options, const LabelReader* reader) {
+    const Columns& columns = source.columns;
+    const std::size_t rows = source.table.rows();
+    Dataset dataset;
+    dataset.path = source.table.path();
+    dataset.has_labels = reader != nullptr && columns.label >= 0;
+    dataset.examples.reserve(rows - columns.first_row);
+    for (std::size_t row = columns.first_row; row < rows; ++row) {
+        if (options.max_samples >= 0 && dataset.size() >= options.max_samples) break;
+        if (source.task != nullptr && source.task->skip_short_rows && source.is_short(row)) {
+            ++dataset.skipped_rows;
+            continue;
+        }
+        source.check_row(row);
+        Example& example = dataset.examples.emplace_back();
+        example.text_a = source.text(row, columns.text_a);
+        if (columns.text_b >= 0) example.text_b = source.text(row, columns.text_b);
+        example.label =
+            reader != nullptr && columns.label >= 0 ? read_label(source, row, *reader, options.split) : no_label;
+        dataset.has_labels = dataset.has_labels && example.label == example.label;
+    }
+    if (dataset.examples.empty() && options.max_samples != 0) {
+        user_error("{}: no row can be used; all {} have too few columns ({})", source.table.path().string(),
+                   dataset.skipped_rows, columns.expected);
+    }
+    return dataset;
+}
+
+}  // namespace
+
+LabelSet labels_of(const std::filesystem::path& train_file, const ReadOptions& options) {
+    if (const Task* task = task_of(options)) return task->labels;
+    ReadOptions labelled = options;
+    labelled.split = Split::train;
+    return labels_in(open_source(train_file, labelled, nullptr), labelled);
+}
+
+Dataset read_dataset(const std::filesystem::path& path, const ReadOptions& options, const LabelSet* labels) {
+    if (const Task* task = task_of(options)) {
+        const LabelReader reader(labels != nullptr ? *labels : task->labels, task->labels.names, task->hub_order);
+        return collect(open_source(path, options, &reader), options, &reader);
+    }
+    if (labels != nullptr) {
+        const LabelReader reader(*labels);
+        return collect(open_source(path, options, &reader), options, &reader);
+    }
+    const Source source = open_source(path, options, nullptr);
+    if (options.split == Split::test) return collect(source, options, nullptr);
+    const LabelReader reader(labels_in(source, options));
+    return collect(source, options, &reader);
+}
+
+}  // namespace strata::data
