@@ -23,3 +23,5 @@ target_include_directories(strata_torch SYSTEM INTERFACE
   "${LIBTORCH_INCLUDE_DIR}" "${LIBTORCH_INCLUDE_DIR}/torch/csrc/api/include")
 target_link_libraries(strata_torch INTERFACE "${LIBTORCH_CPU_LIBRARY}" "${LIBTORCH_C10_LIBRARY}" Threads::Threads)
 target_link_options(strata_torch INTERFACE "-Wl,-rpath,${LIBTORCH_LIBRARY_DIR}" "-Wl,--allow-shlib-undefined")
+# LibTorch brings headers of a newer fmt, which come before the system's, and exports none of its functions.
+target_compile_definitions(strata_torch INTERFACE FMT_HEADER_ONLY)
