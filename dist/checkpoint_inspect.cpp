@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <string_view>
 
 #include "dist/checkpoint.h"
 #include "dist/checksums.h"
@@ -52,7 +53,7 @@ std::string indented(const std::string& text) {
     std::string out;
     for (std::size_t at = 0; at < text.size();) {
         const std::size_t end = std::min(text.find('\n', at), text.size());
-        out += "  " + text.substr(at, end - at) + "\n";
+        out += fmt::format("  {}\n", std::string_view(text).substr(at, end - at));
         at = end + 1;
     }
     return out;
@@ -82,10 +83,10 @@ std::string inspect_checkpoint(const fs::path& folder) {
     line("plan hash", hash_text(header.plan_hash));
     line("update hash", hash_text(header.update_hash));
     line("model", header.model_fingerprint);
-    text += "\n" + groups_table(state.groups());
-    text += "\nfiles (bytes)\n" + files_table(folder);
-    text += "\nconfiguration\n" + indented(header.effective_config);
-    text += "\nprovenance\n" + indented(header.provenance);
+    text += fmt::format("\n{}", groups_table(state.groups()));
+    text += fmt::format("\nfiles (bytes)\n{}", files_table(folder));
+    text += fmt::format("\nconfiguration\n{}", indented(header.effective_config));
+    text += fmt::format("\nprovenance\n{}", indented(header.provenance));
     return text;
 }
 

@@ -11,11 +11,13 @@ namespace {
 
 constexpr std::size_t most_attribute_bytes = std::size_t{64} << 20;
 
-Type text_type(std::size_t length) {
-    Type type(H5Tcopy(H5T_C_S1), "making a text type");
-    check(H5Tset_size(type.get(), std::max<std::size_t>(length, 1)), "making a text type");
-    check(H5Tset_strpad(type.get(), H5T_STR_NULLPAD), "making a text type");
-    check(H5Tset_cset(type.get(), H5T_CSET_UTF8), "making a text type");
+/// Texts end with a zero, which h5dump does not show; it does show padding.
+Type text_type(std::size_t size_with_zero) {
+    const char* action = "making a text type";
+    Type type(H5Tcopy(H5T_C_S1), action);
+    check(H5Tset_size(type.get(), size_with_zero), action);
+    check(H5Tset_strpad(type.get(), H5T_STR_NULLTERM), action);
+    check(H5Tset_cset(type.get(), H5T_CSET_UTF8), action);
     return type;
 }
 
@@ -149,8 +151,7 @@ void write_attribute(hid_t object, const std::string& name, double value) {
 }
 
 void write_attribute(hid_t object, const std::string& name, const std::string& value) {
-    // data() of an empty text leads to its terminating zero: one byte of padding.
-    write_scalar_attribute(object, name, text_type(value.size()).get(), value.data());
+    write_scalar_attribute(object, name, text_type(value.size() + 1).get(), value.c_str());
 }
 
 std::int64_t read_int_attribute(hid_t object, const std::string& name, const std::string& where) {
@@ -187,7 +188,7 @@ void write_table(hid_t parent, const std::string& name, const std::vector<Column
     for (const Column& column : columns) {
         STRATA_CHECK(column.size() == rows, "table {}: columns of different length", name);
         std::size_t length = column.is_text ? 1 : 0;
-        for (const std::string& text : column.texts) length = std::max(length, text.size());
+        for (const std::string& text : column.texts) length = std::max(length, text.size() + 1);
         lengths.push_back(length);
     }
     const CompoundLayout layout = compound_layout(columns, lengths);
@@ -255,12 +256,12 @@ void read_table(hid_t parent, const std::string& name, const std::string& where,
 }
 
 void write_text(hid_t parent, const std::string& name, const std::string& text) {
-    const Type type = text_type(text.size());
+    const Type type = text_type(text.size() + 1);
     const Space space(H5Screate(H5S_SCALAR), name);
     const PropertyList properties = contiguous_dataset();
     const Dataset dataset(
         H5Dcreate2(parent, name.c_str(), type.get(), space.get(), H5P_DEFAULT, properties.get(), H5P_DEFAULT), name);
-    check(H5Dwrite(dataset.get(), type.get(), H5S_ALL, H5S_ALL, H5P_DEFAULT, text.data()), name);
+    check(H5Dwrite(dataset.get(), type.get(), H5S_ALL, H5S_ALL, H5P_DEFAULT, text.c_str()), name);
 }
 
 std::string read_text(hid_t parent, const std::string& name, const std::string& where) {

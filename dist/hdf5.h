@@ -18,7 +18,8 @@
 
 namespace strata::dist::hdf5 {
 
-/// Switches HDF5's own printing off, for good: it also prints when the process ends, of what a failed close left behind.
+/// Switches HDF5's own printing off, for good: it also prints when the process ends, of what a failed close left
+/// behind.
 void silence_errors();
 
 /// The innermost message of the current error stack, in one line; the stack is emptied.
@@ -86,7 +87,7 @@ std::string read_string_attribute(hid_t object, const std::string& name, const s
 struct Column {
     std::string name;
     bool is_text = false;
-    std::vector<std::string> texts;      // of a text column; stored with a fixed length, padded with zeros
+    std::vector<std::string> texts;      // of a text column; stored with one length for all, ending with a zero
     std::vector<std::uint64_t> numbers;  // of any other
 
     std::size_t size() const { return is_text ? texts.size() : numbers.size(); }
