@@ -36,9 +36,8 @@ void validate_update(const Config& config) {
     if (config.warmup_steps > 0 && config.warmup_ratio > 0) {
         user_error("warmup_steps and warmup_ratio are both set; keep one");
     }
-    if (config.zero_stage != 0 && config.zero_stage != 1) {
-        user_error("zero_stage is {}; this version has 0 (every rank keeps all state) and 1 (state in slices)",
-                   config.zero_stage);
+    if (config.zero_stage != 1) {
+        user_error("zero_stage is {}; this version has 1: optimizer state in slices, one a rank", config.zero_stage);
     }
 }
 
@@ -82,6 +81,9 @@ void validate_run(const Config& config) {
     }
     if (config.max_steps == -1 && !(config.num_train_epochs > 0)) {
         user_error("num_train_epochs is {}; it must be above 0", config.num_train_epochs);
+    }
+    if (config.overwrite_output_dir && !config.resume_from_checkpoint.empty()) {
+        user_error("overwrite_output_dir starts over and resume_from_checkpoint goes on; keep one");
     }
     if (config.eval_strategy == "steps" && !config.eval_steps) user_error("eval_strategy \"steps\" needs eval_steps");
     if (config.hidden_dropout_prob) require_share(*config.hidden_dropout_prob, "hidden_dropout_prob");

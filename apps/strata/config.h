@@ -34,6 +34,7 @@ struct Config {
     std::string output_dir;
     bool overwrite_output_dir = false;
     std::string resume_from_checkpoint;
+    bool allow_changes = false;
     std::int64_t seed = 42;
     double num_train_epochs = 3.0;
     std::int64_t max_steps = -1;

@@ -188,7 +188,7 @@ std::vector<Option> make_table() {
          &C::zero_stage,
          plan_commands,
          run,
-         "1: each rank keeps and updates its slice of the optimizer state; 0: every rank keeps all",
+         "1: each rank keeps and updates its slice of the optimizer state",
          "",
          {},
          ""},

@@ -11,16 +11,30 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr const char* metrics_name = "metrics.jsonl";
+constexpr const char* evaluations_name = "evaluations.jsonl";
 constexpr const char* all_results_name = "all_results.json";
 
 /// Only what a run writes: a folder that a user named by mistake keeps everything else.
 bool is_run_file(const std::string& name) {
     for (const char* own :
-         {"config.toml", "plan.csv", metrics_name, "config.json", "model.safetensors", "vocab.txt", "tokenizer.json",
+         {"config.toml", "plan.csv", metrics_name, evaluations_name, "config.json", "model.safetensors", "vocab.txt", "tokenizer.json",
           "tokenizer_config.json", "special_tokens_map.json", "predictions.jsonl"}) {
         if (name == own) return true;
     }
     return name.rfind("checkpoint-", 0) == 0 || (name.size() > 13 && name.ends_with("_results.json"));
+}
+
+void drop_lines_after(const fs::path& log, std::int64_t step) {
+    if (!fs::exists(log)) return;
+    std::istringstream lines(read_file(log));
+    std::string kept;
+    for (std::string line; std::getline(lines, line);) {
+        const auto object = nlohmann::json::parse(line, nullptr, false);
+        // The last line of a killed run may be cut short.
+        if (!object.is_object() || !object.contains("step")) continue;
+        if (object["step"].get<std::int64_t>() <= step) kept += line + "\n";
+    }
+    write_file_atomically(log, kept);
 }
 
 nlohmann::json read_json_if_there(const fs::path& path) {
@@ -50,17 +64,8 @@ void RunDirectory::start(bool overwrite) const {
 }
 
 void RunDirectory::resume(std::int64_t step) const {
-    const fs::path metrics = path_ / metrics_name;
-    if (!fs::exists(metrics)) return;
-    std::istringstream lines(read_file(metrics));
-    std::string kept;
-    for (std::string line; std::getline(lines, line);) {
-        const auto object = nlohmann::json::parse(line, nullptr, false);
-        // The last line of a killed run may be cut short.
-        if (!object.is_object() || !object.contains("step")) continue;
-        if (object["step"].get<std::int64_t>() <= step) kept += line + "\n";
-    }
-    write_file_atomically(metrics, kept);
+    fs::create_directories(path_);
+    for (const char* name : {metrics_name, evaluations_name}) drop_lines_after(path_ / name, step);
 }
 
 void RunDirectory::write_text(const std::string& name, const std::string& text) const {
@@ -76,9 +81,17 @@ void RunDirectory::write_results(const std::string& name, const nlohmann::json& 
 }
 
 void RunDirectory::append_metrics(const nlohmann::json& line) const {
-    std::ofstream file(path_ / metrics_name, std::ios::app);
+    append(metrics_name, line);
+}
+
+void RunDirectory::append_evaluation(const nlohmann::json& line) const {
+    append(evaluations_name, line);
+}
+
+void RunDirectory::append(const char* name, const nlohmann::json& line) const {
+    std::ofstream file(path_ / name, std::ios::app);
     file << line.dump() << '\n' << std::flush;
-    if (!file) system_error("{}: cannot be written (disk full?)", (path_ / metrics_name).string());
+    if (!file) system_error("{}: cannot be written (disk full?)", (path_ / name).string());
 }
 
 }  // namespace strata::app

@@ -19,8 +19,8 @@ class RunDirectory {
     /// unless `overwrite`: then that run's own files, and nothing else, are removed.
     void start(bool overwrite) const;
 
-    /// Makes the folder ready for going on after `step`: later lines of metrics.jsonl are dropped, for their steps
-    /// will be made again.
+    /// Makes the folder ready for going on after `step`: later lines of metrics.jsonl and evaluations.jsonl are dropped,
+    /// for their steps will be made again.
     void resume(std::int64_t step) const;
 
     void write_text(const std::string& name, const std::string& text) const;
@@ -28,12 +28,16 @@ class RunDirectory {
     /// Writes NAME_results.json and merges the values into all_results.json.
     void write_results(const std::string& name, const nlohmann::json& values) const;
 
-    /// Adds one line to metrics.jsonl and hands it to the system at once, so that a killed run keeps its log.
+    /// Adds one line to metrics.jsonl (logged updates) or evaluations.jsonl and hands it to the system at once, so that
+    /// a killed run keeps its log.
     void append_metrics(const nlohmann::json& line) const;
+    void append_evaluation(const nlohmann::json& line) const;
 
     const std::filesystem::path& path() const { return path_; }
 
   private:
+    void append(const char* name, const nlohmann::json& line) const;
+
     std::filesystem::path path_;
 };
 

@@ -1,0 +1,49 @@
+// strata evaluate and strata predict: a trained folder on new data, by all ranks together.
+#include <chrono>
+#include <cmath>
+#include <cstdio>
+#include <nlohmann/json.hpp>
+
+#include "apps/strata/commands.h"
+#include "apps/strata/evaluation.h"
+#include "apps/strata/experiment.h"
+#include "apps/strata/results.h"
+#include "apps/strata/run_directory.h"
+#include "core/error.h"
+#include "core/file.h"
+#include "dist/agreement.h"
+
+namespace strata::app {
+
+int run_evaluate(const Config& config, dist::MpiCommunicator& communicator) {
+    const Experiment experiment =
+        dist::collectively(communicator, "loading model and data", [&] { return load_for_inference(config, true); });
+    const nlohmann::json results = evaluate_sets(config, experiment, communicator);
+    if (communicator.rank() != 0) return exit_done;
+    std::printf("%s\n", results.dump(4).c_str());
+    if (!config.output_dir.empty()) {
+        std::filesystem::create_directories(config.output_dir);
+        RunDirectory(config.output_dir).write_results("eval", results);
+    }
+    return exit_done;
+}
+
+int run_predict(const Config& config, dist::MpiCommunicator& communicator) {
+    if (config.output.empty()) user_error("--output is missing: name the file to write predictions to");
+    const Experiment experiment =
+        dist::collectively(communicator, "loading model and data", [&] { return load_for_inference(config, false); });
+    const Corpus& corpus = *experiment.test;
+    Progress bar(Progress::mode_of(config.progress, communicator.rank()), "predict",
+                 batch_count(corpus.size(), config.per_device_eval_batch_size));
+    const Predictions predictions = predict(experiment.model(), corpus, experiment.labels.outputs(), experiment.regression(),
+                                            config.per_device_eval_batch_size, communicator, bar);
+    dist::collectively(communicator, "writing predictions", [&] {
+        if (communicator.rank() == 0) write_file_atomically(config.output, predictions_jsonl(predictions, experiment.labels));
+    });
+    if (communicator.rank() == 0) {
+        std::printf("%lld predictions written to %s\n", static_cast<long long>(corpus.size()), config.output.c_str());
+    }
+    return exit_done;
+}
+
+}  // namespace strata::app

@@ -1,0 +1,149 @@
+// strata train: load, plan, make or resume the run, train, measure, leave the results.
+#include <cmath>
+#include <cstdio>
+
+#include "apps/strata/commands.h"
+#include "apps/strata/evaluation.h"
+#include "apps/strata/experiment.h"
+#include "apps/strata/options.h"
+#include "apps/strata/results.h"
+#include "apps/strata/resuming.h"
+#include "apps/strata/run_directory.h"
+#include "apps/strata/stop_signal.h"
+#include "apps/strata/threads.h"
+#include "apps/strata/train_plan.h"
+#include "apps/strata/trainer.h"
+#include "core/error.h"
+#include "core/file.h"
+#include "dist/agreement.h"
+#include "dist/checkpoint.h"
+#include "optim/plan_output.h"
+
+namespace strata::app {
+namespace fs = std::filesystem;
+namespace {
+
+void say(const dist::Communicator& communicator, const std::string& text) {
+    if (communicator.rank() != 0) return;
+    std::printf("%s\n", text.c_str());
+    std::fflush(stdout);
+}
+
+std::string data_summary(const Experiment& experiment) {
+    std::string text = fmt::format("data: {} training samples", experiment.train->size());
+    for (const auto& set : experiment.validation) text += fmt::format(", {} for evaluation", set.corpus.size());
+    if (experiment.test) text += fmt::format(", {} to predict", experiment.test->size());
+    if (experiment.regression()) return text + "; regression";
+    text += "; labels:";
+    for (const auto& name : experiment.labels.names) text += " " + name;
+    return text;
+}
+
+/// Writes what was asked for before it is done: a run that dies has still said what it was.
+void begin_run(const Config& config, const RunDirectory& run, const optim::Plan& plan, bool resumes, std::int64_t step) {
+    if (resumes) {
+        run.resume(step);
+    } else {
+        // "auto" with no checkpoint yet means from the start, whatever an attempt that saved nothing has left.
+        run.start(config.overwrite_output_dir || config.resume_from_checkpoint == "auto");
+    }
+    run.write_text("config.toml", to_toml(config, command_train, true));
+    run.write_text("plan.csv", optim::plan_csv(plan));
+}
+
+nlohmann::json train_results(const Trainer& trainer, const TrainOutcome& outcome) {
+    const TrainProgress& progress = trainer.progress();
+    const double seconds = std::max(outcome.seconds, 1e-9);
+    nlohmann::json results = {
+        {"epoch", trainer.epoch()},
+        {"train_loss", progress.loss_sum / static_cast<double>(std::max<std::int64_t>(1, progress.step))},
+        {"train_runtime", outcome.seconds},
+        {"train_samples", progress.samples},
+        {"train_steps", progress.step},
+        {"train_samples_per_second", static_cast<double>(outcome.samples) / seconds},
+        {"train_steps_per_second", static_cast<double>(outcome.steps) / seconds},
+        {"train_tokens_per_second", static_cast<double>(outcome.tokens) / seconds},
+    };
+    if (progress.skipped_steps > 0) results["train_skipped_steps"] = progress.skipped_steps;
+    return results;
+}
+
+/// The trained model lies in the run directory itself, where `AutoModel…from_pretrained(output_dir)` looks for it.
+void save_final_model(const Experiment& experiment, const RunDirectory& run, dist::Communicator& communicator) {
+    dist::collectively(communicator, "saving the trained model", [&] {
+        if (communicator.rank() != 0) return;
+        models::save_model(run.path(), experiment.model().named_parameter_list(), experiment.loaded.config,
+                           experiment.model_folder);
+    });
+}
+
+void predict_test(const Config& config, const Experiment& experiment, const RunDirectory& run,
+                  dist::Communicator& communicator) {
+    const Corpus& corpus = *experiment.test;
+    Progress bar(Progress::mode_of(config.progress, communicator.rank()), "predict",
+                 batch_count(corpus.size(), config.per_device_eval_batch_size));
+    const Predictions predictions = predict(experiment.model(), corpus, experiment.labels.outputs(), experiment.regression(),
+                                            config.per_device_eval_batch_size, communicator, bar);
+    dist::collectively(communicator, "writing predictions", [&] {
+        if (communicator.rank() == 0) run.write_text("predictions.jsonl", predictions_jsonl(predictions, experiment.labels));
+    });
+}
+
+void finish(const Config& config, Trainer& trainer, const TrainOutcome& outcome, const Experiment& experiment,
+            const RunDirectory& run, dist::Communicator& communicator) {
+    save_final_model(experiment, run, communicator);
+    nlohmann::json results = train_results(trainer, outcome);
+    const nlohmann::json evaluation = experiment.validation.empty() ? nlohmann::json::object() : trainer.evaluate();
+    if (experiment.test) predict_test(config, experiment, run, communicator);
+    dist::collectively(communicator, "writing the results", [&] {
+        if (communicator.rank() != 0) return;
+        run.write_results("train", results);
+        if (!evaluation.empty()) run.write_results("eval", evaluation);
+    });
+    say(communicator, results_text(results));
+    if (!evaluation.empty()) say(communicator, results_text(evaluation));
+    say(communicator, fmt::format("The trained model, its checkpoints and results are in {}", run.path().string()));
+}
+
+}  // namespace
+
+int run_train(const Config& config, dist::MpiCommunicator& communicator) {
+    const StopSignal stop;
+    if (config.output_dir.empty()) throw dist::AgreedUserError("--output_dir is missing: name the folder for this run");
+    Experiment experiment = dist::collectively(communicator, "loading model and data", [&] { return load_for_training(config); });
+    const auto [plan, length] = dist::collectively(communicator, "planning", [&] {
+        const RunLength run = run_length(config, experiment.train->size(), communicator.size());
+        return std::pair(make_train_plan(config, experiment.manifest(), run, communicator.size()), run);
+    });
+    dist::require_equal_everywhere(communicator, "the plan", plan.hash());
+
+    const RunDirectory run(config.output_dir);
+    const std::optional<fs::path> checkpoint = checkpoint_to_resume(config, communicator);
+    const std::int64_t from = checkpoint ? dist::collectively(communicator, "reading the checkpoint", [&] {
+        return check_resumable(*checkpoint, config, plan, length);
+    }) : 0;
+    dist::collectively(communicator, "preparing " + config.output_dir, [&] {
+        if (communicator.rank() == 0) begin_run(config, run, plan, checkpoint.has_value(), from);
+    });
+
+    say(communicator, experiment.loaded.report.summary());
+    say(communicator, data_summary(experiment));
+    say(communicator, fmt::format("job: {} rank(s) of {} thread(s); {} updates of {} samples", communicator.size(),
+                                  thread_count(), length.total_steps, length.global_batch_size));
+    say(communicator, optim::plan_table(plan));
+    Trainer trainer(config, experiment, plan, length, communicator, run);
+    if (checkpoint) {
+        trainer.resume(*checkpoint);
+        say(communicator, fmt::format("going on from {} at update {}", checkpoint->string(), trainer.progress().step));
+    }
+    const TrainOutcome outcome = trainer.run(stop);
+    if (outcome.stopped && trainer.progress().step < length.total_steps) {
+        say(communicator, fmt::format("stopped on a signal after saving update {}; go on with --resume_from_checkpoint auto",
+                                      trainer.progress().step));
+        return exit_stopped;
+    }
+    finish(config, trainer, outcome, experiment, run, communicator);
+    return exit_done;
+}
+
+}  // namespace strata::app

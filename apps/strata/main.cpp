@@ -1,0 +1,96 @@
+// strata: the program. Parse, choose the command, turn errors into one message and an exit code.
+#include <unistd.h>
+
+#include <cstdio>
+#include <exception>
+
+#include "apps/strata/commands.h"
+#include "apps/strata/options.h"
+#include "apps/strata/threads.h"
+#include "core/error.h"
+#include "dist/agreement.h"
+#include "dist/launch_environment.h"
+#include "dist/mpi_communicator.h"
+#include "dist/mpi_environment.h"
+
+namespace strata::app {
+namespace {
+
+int exit_code_of(const std::exception& error) {
+    return dynamic_cast<const UserError*>(&error) != nullptr ? exit_wrong_input : exit_failed;
+}
+
+void print_error(const std::exception& error) {
+    std::fprintf(stderr, "strata: %s\n", error.what());
+    std::fflush(stderr);
+}
+
+std::string host_name() {
+    char name[256] = "";
+    gethostname(name, sizeof(name) - 1);
+    return name;
+}
+
+int dispatch(const CommandLine& line, dist::MpiCommunicator& communicator) {
+    if (line.command == command_train) return run_train(line.config, communicator);
+    if (line.command == command_evaluate) return run_evaluate(line.config, communicator);
+    return run_predict(line.config, communicator);
+}
+
+/// All ranks must have been started with one configuration: a file that differs between hosts would make them train
+/// different models, or wait for one another for ever.
+void require_one_configuration(const CommandLine& line, dist::Communicator& communicator) {
+    dist::require_equal_everywhere(communicator, "the configuration",
+                                   "command = \"" + line.command_name + "\"\n" + to_toml(line.config, line.command, true));
+}
+
+/// An error that every rank throws alike is printed once and ends the job in good order; any other ends it at once,
+/// because the other ranks may be waiting for this one.
+int run_distributed(const CommandLine& line, const dist::LaunchEnvironment& launch) {
+    try {
+        dist::MpiCommunicator communicator;
+        dist::verify_launch(launch, {communicator.rank(), communicator.size(), communicator.local_rank(), communicator.local_size()});
+        use_threads(communicator.local_size());
+        require_one_configuration(line, communicator);
+        return dispatch(line, communicator);
+    } catch (const std::exception& error) {
+        const bool agreed = dist::is_agreed(error);
+        if (!agreed || launch.rank == 0) print_error(error);
+        if (!agreed) dist::abort_job(exit_code_of(error));
+        return exit_code_of(error);
+    }
+}
+
+int run_alone(const CommandLine& line) {
+    if (line.command == command_plan) return run_plan(line.config);
+    if (line.command == command_tokenize) return run_tokenize(line.config);
+    return run_inspect(line.config);
+}
+
+int run(int argc, char** argv) {
+    dist::LaunchEnvironment launch;
+    CommandLine line;
+    try {
+        launch = dist::read_launch_environment(dist::process_environment(), host_name());
+        line = parse_command_line(argc, argv);
+        if (line.help) {
+            if (launch.rank == 0) std::printf("%s", line.help_text.c_str());
+            return exit_done;
+        }
+        const bool alone = (line.command & (command_plan | command_tokenize | command_inspect)) != 0;
+        if (alone) return run_alone(line);
+    } catch (const std::exception& error) {
+        // Every rank reads the same arguments; one message is enough.
+        if (launch.rank == 0) print_error(error);
+        return exit_code_of(error);
+    }
+    const dist::MpiEnvironment mpi(&argc, &argv);
+    return run_distributed(line, launch);
+}
+
+}  // namespace
+}  // namespace strata::app
+
+int main(int argc, char** argv) {
+    return strata::app::run(argc, argv);
+}

@@ -1,0 +1,80 @@
+#include "apps/strata/results.h"
+
+#include <fmt/format.h>
+
+#include <chrono>
+#include <cmath>
+
+namespace strata::app {
+namespace {
+
+double seconds_since(std::chrono::steady_clock::time_point began) {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
+}
+
+/// JSON has no NaN; a correlation of constants, which is undefined, is null.
+nlohmann::json number_or_null(double value) {
+    return std::isfinite(value) ? nlohmann::json(value) : nlohmann::json(nullptr);
+}
+
+/// Labels that were integers in the data are integers again; others are text.
+nlohmann::json label_value(const std::string& name) {
+    const auto number = data::parse_integer(name);
+    return number && std::to_string(*number) == name ? nlohmann::json(*number) : nlohmann::json(name);
+}
+
+void add_set(nlohmann::json& results, const Config& config, const Experiment& experiment, const EvaluationSet& set,
+             dist::Communicator& communicator) {
+    const auto began = std::chrono::steady_clock::now();
+    Progress bar(Progress::mode_of(config.progress, communicator.rank()), "evaluate",
+                 batch_count(set.corpus.size(), config.per_device_eval_batch_size));
+    const Predictions predictions = predict(experiment.model(), set.corpus, experiment.labels.outputs(),
+                                            experiment.regression(), config.per_device_eval_batch_size, communicator, bar);
+    for (const auto& [name, value] : measure(predictions, set.corpus, config.task_name, experiment.labels)) {
+        results["eval_" + name + set.suffix] = number_or_null(value);
+    }
+    const double seconds = seconds_since(began);
+    results["eval_samples" + set.suffix] = set.corpus.size();
+    results["eval_runtime" + set.suffix] = seconds;
+    results["eval_samples_per_second" + set.suffix] = static_cast<double>(set.corpus.size()) / seconds;
+    results["eval_tokens_per_second" + set.suffix] = static_cast<double>(predictions.tokens) / seconds;
+}
+
+}  // namespace
+
+std::int64_t batch_count(std::int64_t samples, std::int64_t batch_size) {
+    return (samples + batch_size - 1) / batch_size;
+}
+
+nlohmann::json evaluate_sets(const Config& config, const Experiment& experiment, dist::Communicator& communicator) {
+    nlohmann::json results = nlohmann::json::object();
+    for (const auto& set : experiment.validation) add_set(results, config, experiment, set, communicator);
+    return results;
+}
+
+std::string results_text(const nlohmann::json& results) {
+    std::string text;
+    for (const auto& [name, value] : results.items()) {
+        text += (text.empty() ? "" : " | ") + name + " ";
+        text += value.is_number_float() ? fmt::format("{:.4g}", value.get<double>()) : value.dump();
+    }
+    return text;
+}
+
+std::string predictions_jsonl(const Predictions& predictions, const data::LabelSet& labels) {
+    std::string text;
+    for (std::size_t i = 0; i < predictions.values.size(); ++i) {
+        const auto row = predictions.row(static_cast<std::int64_t>(i));
+        nlohmann::ordered_json line = {{"index", i}};
+        if (labels.regression) {
+            line["label"] = predictions.values[i];
+        } else {
+            line["label"] = label_value(labels.names[static_cast<std::size_t>(predictions.values[i])]);
+        }
+        line["logits"] = std::vector<float>(row.begin(), row.end());
+        text += line.dump() + "\n";
+    }
+    return text;
+}
+
+}  // namespace strata::app

@@ -1,0 +1,26 @@
+// Results as people and scripts read them: eval_* values and prediction lines.
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "apps/strata/config.h"
+#include "apps/strata/evaluation.h"
+#include "apps/strata/experiment.h"
+
+namespace strata::app {
+
+std::int64_t batch_count(std::int64_t samples, std::int64_t batch_size);
+
+/// eval_loss, the task's metrics, eval_samples, eval_runtime, … over the validation sets; a second set's names end in
+/// its suffix ("eval_accuracy_mm"). Collective.
+nlohmann::json evaluate_sets(const Config& config, const Experiment& experiment, dist::Communicator& communicator);
+
+/// "eval_accuracy 0.9217 | eval_loss 0.2313 | …" for people.
+std::string results_text(const nlohmann::json& results);
+
+/// One object a line: {"index":0,"label":"positive","logits":[…]}. `label` is the class as the training data wrote it (a
+/// number if it was one), or the predicted value of a regression.
+std::string predictions_jsonl(const Predictions& predictions, const data::LabelSet& labels);
+
+}  // namespace strata::app

@@ -1,0 +1,136 @@
+#include "apps/strata/saving.h"
+
+#include <algorithm>
+#include <cstdio>
+
+#include "apps/strata/options.h"
+#include "apps/strata/provenance.h"
+#include "core/error.h"
+#include "dist/checksums.h"
+
+namespace strata::app {
+namespace {
+
+dist::StateGroup state_group(const optim::Plan& plan, std::size_t index, dist::GroupStorage& storage, std::int64_t step) {
+    const optim::Group& group = plan.groups[index];
+    const std::int64_t last_step = std::max<std::int64_t>(0, step - 1);
+    dist::StateGroup state;
+    state.name = group.name;
+    state.multiplier = group.multiplier;
+    state.learning_rate = plan.learning_rate(index, last_step);
+    state.weight_decay = plan.optimizer.weight_decay;
+    state.beta1 = plan.optimizer.beta1;
+    state.beta2 = plan.optimizer.beta2;
+    state.epsilon = plan.optimizer.epsilon;
+    state.step = storage.group_steps()[index];
+    state.frozen = !plan.trainable(index, last_step);
+    state.elements = group.elements;
+    for (const auto& segment : group.segments) {
+        state.members.push_back({segment.name, segment.shape, segment.offset, segment.elements, segment.decays});
+    }
+    const optim::Slice slice = storage.slice(index);
+    const optim::SliceBuffers buffers = storage.buffers(index);
+    state.begin = slice.begin;
+    state.end = slice.end;
+    state.master = buffers.param;
+    state.exp_avg = buffers.exp_avg;
+    state.exp_avg_sq = buffers.exp_avg_sq;
+    return state;
+}
+
+std::vector<dist::StateGroup> state_groups(const optim::Plan& plan, dist::GroupStorage& storage, std::int64_t step) {
+    std::vector<dist::StateGroup> groups;
+    for (std::size_t index = 0; index < plan.groups.size(); ++index) {
+        groups.push_back(state_group(plan, index, storage, step));
+    }
+    return groups;
+}
+
+/// Names and shapes of the parameters and the labels of the head, hashed: another model has another one.
+std::string model_fingerprint(const Experiment& experiment) {
+    std::string text = experiment.regression() ? "regression\n" : "classification\n";
+    for (const auto& label : experiment.labels.names) text += label + "\n";
+    for (const auto& parameter : experiment.manifest()) text += parameter.name + " " + optim::shape_text(parameter.shape) + "\n";
+    return dist::hash_text(dist::hash_bytes(text.data(), text.size()));
+}
+
+/// As transformers writes it, so that tools that read its folders find what they look for.
+std::string trainer_state_json(const Config& config, const optim::Plan& plan, const TrainProgress& progress, double epoch) {
+    const nlohmann::json state = {
+        {"best_metric", nullptr},
+        {"best_model_checkpoint", nullptr},
+        {"epoch", epoch},
+        {"eval_steps", config.eval_steps.value_or(config.logging_steps)},
+        {"global_step", progress.step},
+        {"is_local_process_zero", true},
+        {"is_world_process_zero", true},
+        {"log_history", progress.log_history},
+        {"logging_steps", config.logging_steps},
+        {"max_steps", plan.total_steps},
+        {"num_train_epochs", config.num_train_epochs},
+        {"save_steps", config.save_steps},
+        {"train_batch_size", config.per_device_train_batch_size},
+    };
+    return state.dump(2) + "\n";
+}
+
+std::uint64_t model_bytes(const optim::Plan& plan) {
+    constexpr std::uint64_t room_for_small_files = 16u << 20;
+    return static_cast<std::uint64_t>(plan.elements()) * sizeof(float) + room_for_small_files;
+}
+
+void print_notes(const char* title, const std::vector<dist::StateNote>& notes) {
+    if (notes.empty()) return;
+    std::printf("%s:\n", title);
+    for (const auto& note : notes) std::printf("  %s: %s\n", note.name.c_str(), note.reason.c_str());
+}
+
+void require_same_model(const dist::StateFile& file, const std::filesystem::path& checkpoint, const Experiment& experiment) {
+    if (file.header().model_fingerprint == model_fingerprint(experiment)) return;
+    user_error("{}: is a checkpoint of another model or of other labels than {}; name the model and data it was trained with",
+               checkpoint.string(), experiment.model_folder.string());
+}
+
+}  // namespace
+
+dist::CheckpointContent checkpoint_content(const Config& config, const Experiment& experiment, const optim::Plan& plan,
+                                           dist::GroupStorage& storage, const TrainProgress& progress, double epoch,
+                                           const dist::Communicator& communicator) {
+    dist::CheckpointContent content;
+    content.header.step = progress.step;
+    content.header.epoch = epoch;
+    content.header.world_size = communicator.size();
+    content.header.stage = plan.stage_at(std::max<std::int64_t>(0, progress.step - 1)).name;
+    content.header.plan_hash = plan.hash();
+    content.header.update_hash = plan.update_hash();
+    content.header.effective_config = to_toml(config, command_train, true);
+    content.header.provenance = provenance(communicator);
+    content.header.train = to_json(progress).dump();
+    content.header.model_fingerprint = model_fingerprint(experiment);
+    content.groups = state_groups(plan, storage, progress.step);
+    content.write_files = [&experiment](const std::filesystem::path& folder) {
+        models::save_model(folder, experiment.model().named_parameter_list(), experiment.loaded.config,
+                           experiment.model_folder);
+    };
+    content.file_bytes = model_bytes(plan);
+    content.trainer_state = trainer_state_json(config, plan, progress, epoch);
+    return content;
+}
+
+TrainProgress restore(const std::filesystem::path& checkpoint, const Experiment& experiment, const optim::Plan& plan,
+                      dist::GroupStorage& storage, int rank) {
+    const dist::StateFile file = dist::open_checkpoint_state(checkpoint);
+    require_same_model(file, checkpoint, experiment);
+    TrainProgress progress = progress_from_json(file.header().train, checkpoint.string());
+    std::vector<dist::StateGroup> groups = state_groups(plan, storage, progress.step);
+    const dist::StateLoadReport report = dist::load_group_slices(file, groups);
+    for (std::size_t index = 0; index < groups.size(); ++index) storage.group_steps()[index] = groups[index].step;
+    if (rank == 0) {
+        print_notes("Started fresh", report.started_fresh);
+        print_notes("In the checkpoint, but not used", report.ignored);
+        print_notes("Groups joined from groups with other step counts", report.mixed_steps);
+    }
+    return progress;
+}
+
+}  // namespace strata::app

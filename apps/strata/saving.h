@@ -1,0 +1,27 @@
+// A run as a checkpoint and back: joins the trainer's parts with dist/checkpoint, which knows neither models nor text.
+#pragma once
+
+#include <filesystem>
+#include <string>
+
+#include "apps/strata/config.h"
+#include "apps/strata/experiment.h"
+#include "apps/strata/train_progress.h"
+#include "dist/checkpoint.h"
+#include "dist/communicator.h"
+#include "dist/group_storage.h"
+
+namespace strata::app {
+
+/// Everything of the run that goes into checkpoint-<step>. Pointers lead into `storage`.
+dist::CheckpointContent checkpoint_content(const Config& config, const Experiment& experiment, const optim::Plan& plan,
+                                           dist::GroupStorage& storage, const TrainProgress& progress, double epoch,
+                                           const dist::Communicator& communicator);
+
+/// Reads a checkpoint into the own slices of `storage` and returns how far its run was. The other ranks' slices of the
+/// parameters must be gathered afterwards. Throws UserError for a checkpoint of another model or another plan.
+/// Rank 0 prints what was not carried.
+TrainProgress restore(const std::filesystem::path& checkpoint, const Experiment& experiment, const optim::Plan& plan,
+                      dist::GroupStorage& storage, int rank);
+
+}  // namespace strata::app

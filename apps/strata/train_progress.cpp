@@ -1,0 +1,28 @@
+#include "apps/strata/train_progress.h"
+
+#include "core/error.h"
+
+namespace strata::app {
+
+nlohmann::json to_json(const TrainProgress& progress) {
+    return {{"step", progress.step},
+            {"loss_sum", progress.loss_sum},
+            {"samples", progress.samples},
+            {"tokens", progress.tokens},
+            {"skipped_steps", progress.skipped_steps},
+            {"unlogged_steps", progress.unlogged_steps},
+            {"unlogged_loss_sum", progress.unlogged_loss_sum},
+            {"log_history", progress.log_history}};
+}
+
+TrainProgress progress_from_json(const std::string& text, const std::string& where) {
+    try {
+        const auto json = nlohmann::json::parse(text);
+        return {json.at("step"),          json.at("loss_sum"),       json.at("samples"),           json.at("tokens"),
+                json.at("skipped_steps"), json.at("unlogged_steps"), json.at("unlogged_loss_sum"), json.at("log_history")};
+    } catch (const nlohmann::json::exception& error) {
+        user_error("{}: /train is not a training state that strata wrote: {}", where, error.what());
+    }
+}
+
+}  // namespace strata::app

@@ -1,0 +1,26 @@
+// How far a run is: what it has to remember besides weights and moments. A checkpoint holds it as JSON.
+#pragma once
+
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <string>
+
+namespace strata::app {
+
+struct TrainProgress {
+    std::int64_t step = 0;  ///< updates made
+    double loss_sum = 0;    ///< of the updates' losses
+    std::int64_t samples = 0;
+    std::int64_t tokens = 0;
+    std::int64_t skipped_steps = 0;
+    std::int64_t unlogged_steps = 0;  ///< since the last logged one, and the sum of their losses
+    double unlogged_loss_sum = 0;
+    nlohmann::json log_history = nlohmann::json::array();  ///< as in transformers' trainer_state.json
+};
+
+nlohmann::json to_json(const TrainProgress& progress);
+
+/// Throws UserError, opening with `where`, when a value is missing or of the wrong kind.
+TrainProgress progress_from_json(const std::string& text, const std::string& where);
+
+}  // namespace strata::app

@@ -1,0 +1,218 @@
+#include "apps/strata/trainer.h"
+
+#include <algorithm>
+#include <chrono>
+
+#include "apps/strata/batch_tensors.h"
+#include "apps/strata/phase_timer.h"
+#include "apps/strata/results.h"
+#include "apps/strata/saving.h"
+#include "core/error.h"
+#include "dist/agreement.h"
+#include "dist/checkpoint.h"
+#include "models/losses.h"
+
+namespace strata::app {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point began) {
+    return std::chrono::duration<double>(Clock::now() - began).count();
+}
+
+}  // namespace
+
+/// What has gathered since the last logged step.
+struct Trainer::Window {
+    Clock::time_point began = Clock::now();
+    std::int64_t steps = 0;
+    std::int64_t tokens = 0;
+    double forward = 0;
+    double backward = 0;
+    double reduce = 0;
+    double update = 0;
+    double gather = 0;
+};
+
+Trainer::Trainer(const Config& config, Experiment& experiment, const optim::Plan& plan, const RunLength& length,
+                 dist::MpiCommunicator& communicator, const RunDirectory& run)
+    : config_(config),
+      experiment_(experiment),
+      plan_(plan),
+      length_(length),
+      communicator_(communicator),
+      run_(run),
+      sampler_(static_cast<std::uint64_t>(config.seed), experiment.train->size(), length.global_batch_size, config.shuffle),
+      storage_(plan, experiment.model().named_parameter_list(), communicator.rank()),
+      optimizer_(plan, storage_, communicator) {}
+
+double Trainer::epoch() const {
+    return static_cast<double>(progress_.step) / static_cast<double>(length_.steps_per_epoch);
+}
+
+bool Trainer::ends_epoch(std::int64_t step) const {
+    return step % length_.steps_per_epoch == 0;
+}
+
+bool Trainer::evaluates_after(std::int64_t step) const {
+    if (experiment_.validation.empty() || step == length_.total_steps) return false;  // the end evaluates anyway
+    const bool by_steps = config_.eval_strategy == "steps" || (config_.eval_strategy.empty() && config_.eval_steps);
+    if (by_steps) return step % *config_.eval_steps == 0;
+    return config_.eval_strategy == "epoch" && ends_epoch(step);
+}
+
+bool Trainer::saves_after(std::int64_t step) const {
+    if (config_.save_strategy == "no") return false;
+    if (step == length_.total_steps) return true;
+    return config_.save_strategy == "epoch" ? ends_epoch(step) : step % config_.save_steps == 0;
+}
+
+TrainOutcome Trainer::run(const StopSignal& stop) {
+    const auto began = Clock::now();
+    TrainOutcome outcome;
+    Window window;
+    Progress bar(Progress::mode_of(config_.progress, communicator_.rank()), "train", length_.total_steps);
+    while (progress_.step < length_.total_steps && !outcome.stopped) {
+        const std::int64_t samples_before = progress_.samples;
+        const std::int64_t tokens_before = progress_.tokens;
+        storage_.zero_gradients();
+        const double local_loss = forward_backward(progress_.step, window);
+        const dist::StepReport report = optimizer_.step({progress_.step, config_.max_grad_norm, local_loss});
+        log(report, window, bar);
+        ++outcome.steps;
+        outcome.samples += progress_.samples - samples_before;
+        outcome.tokens += progress_.tokens - tokens_before;
+        outcome.stopped = communicator_.all_reduce_max(stop.requested() ? 1 : 0) > 0;
+        const auto paused = Clock::now();
+        if (evaluates_after(progress_.step)) evaluate_and_log(bar);
+        if (saves_after(progress_.step) || outcome.stopped) save();
+        window.began += Clock::now() - paused;  // the logged speed is that of training
+    }
+    outcome.seconds = seconds_since(began);
+    return outcome;
+}
+
+/// All micro-batches of this rank; gradients add up in storage. Returns this rank's part of the step's loss.
+double Trainer::forward_backward(std::int64_t step, Window& window) {
+    const auto batch = sampler_.global_batch(step / length_.steps_per_epoch, step % length_.steps_per_epoch);
+    const auto batch_size = static_cast<std::int64_t>(batch.size());
+    const data::BatchShape shape{config_.per_device_train_batch_size, communicator_.size(),
+                                 config_.gradient_accumulation_steps};
+    const models::DropoutKey dropout{static_cast<std::uint64_t>(config_.seed), step};
+    double loss_part = 0;
+    for (std::int64_t micro = 0; micro < shape.accumulation; ++micro) {
+        const auto part = data::micro_batch(shape, batch_size, communicator_.rank(), micro);
+        if (part.empty()) continue;
+        const auto samples = batch.subspan(static_cast<std::size_t>(part.begin), static_cast<std::size_t>(part.size()));
+        data::PackedBatch packed = pack_samples(*experiment_.train, samples, part.begin);
+        const std::vector<double> labels = packed.labels;
+        torch::Tensor loss;
+        {
+            const PhaseTimer timer(window.forward);
+            const auto logits = experiment_.model().forward(to_input(std::move(packed)), dropout);
+            // The sum over this rank's samples divided by the count of all: summing over ranks gives the global mean.
+            loss = models::loss_sum(logits, labels, experiment_.regression()) / static_cast<double>(batch_size);
+            loss_part += loss.item<double>();
+        }
+        const PhaseTimer timer(window.backward);
+        loss.backward();
+    }
+    count_batch(batch, window);
+    return loss_part;
+}
+
+void Trainer::count_batch(std::span<const std::int64_t> batch, Window& window) {
+    std::int64_t tokens = 0;
+    for (const auto sample : batch) {
+        tokens += static_cast<std::int64_t>(experiment_.train->encodings[static_cast<std::size_t>(sample)].ids.size());
+    }
+    window.tokens += tokens;
+    progress_.tokens += tokens;
+    progress_.samples += static_cast<std::int64_t>(batch.size());
+}
+
+void Trainer::log(const dist::StepReport& report, Window& window, Progress& bar) {
+    progress_.step += 1;
+    progress_.loss_sum += report.loss;
+    progress_.skipped_steps += report.skipped ? 1 : 0;
+    window.steps += 1;
+    progress_.unlogged_steps += 1;
+    progress_.unlogged_loss_sum += report.loss;
+    window.reduce += report.seconds.reduce;
+    window.update += report.seconds.norm + report.seconds.update;
+    window.gather += report.seconds.gather;
+    bar.advance(progress_.step, fmt::format("loss {:.4f}", report.loss));
+    if (progress_.step % config_.logging_steps != 0) return;
+
+    const auto steps = static_cast<double>(window.steps);
+    StepRecord record;
+    record.step = progress_.step;
+    record.total_steps = length_.total_steps;
+    record.epoch = epoch();
+    record.loss = report.loss;
+    record.mean_loss = progress_.unlogged_loss_sum / static_cast<double>(progress_.unlogged_steps);
+    record.grad_norm = report.grad_norm;
+    record.tokens_per_second = static_cast<double>(window.tokens) / seconds_since(window.began);
+    record.skipped_steps = progress_.skipped_steps;
+    for (std::size_t group = 0; group < plan_.groups.size(); ++group) {
+        const std::string& name = plan_.groups[group].name;
+        record.learning_rates.emplace_back(name, plan_.learning_rate(group, progress_.step - 1));
+        record.group_grad_norms.emplace_back(name, report.group_grad_norms[group]);
+    }
+    record.phase_seconds = {{"forward", window.forward / steps},
+                            {"backward", window.backward / steps},
+                            {"reduce", window.reduce / steps},
+                            {"update", window.update / steps},
+                            {"gather", window.gather / steps}};
+    progress_.log_history.push_back({{"step", record.step},
+                                     {"epoch", record.epoch},
+                                     {"loss", record.mean_loss},
+                                     {"grad_norm", record.grad_norm},
+                                     {"learning_rate", record.learning_rates.back().second}});
+    if (communicator_.rank() == 0) run_.append_metrics(to_json(record));
+    bar.line(log_line(record));
+    progress_.unlogged_steps = 0;
+    progress_.unlogged_loss_sum = 0;
+    window = Window{};
+}
+
+nlohmann::json Trainer::evaluate() {
+    nlohmann::json results = evaluate_sets(config_, experiment_, communicator_);
+    results["epoch"] = epoch();
+    return results;
+}
+
+void Trainer::evaluate_and_log(Progress& bar) {
+    nlohmann::json results = evaluate();
+    results["step"] = progress_.step;
+    // The run's clock is not part of its history: a resumed run must have the same one.
+    nlohmann::json entry = nlohmann::json::object();
+    for (const auto& [name, value] : results.items()) {
+        if (name.find("runtime") == std::string::npos && name.find("per_second") == std::string::npos) entry[name] = value;
+    }
+    progress_.log_history.push_back(entry);
+    if (communicator_.rank() == 0) run_.append_evaluation(results);
+    bar.line(results_text(results));
+}
+
+void Trainer::save() {
+    const auto folder = dist::write_checkpoint(
+        communicator_.handle(), run_.path(),
+        checkpoint_content(config_, experiment_, plan_, storage_, progress_, epoch(), communicator_));
+    if (communicator_.rank() != 0) return;
+    dist::rotate_checkpoints(run_.path(), config_.save_total_limit);
+}
+
+void Trainer::resume(const std::filesystem::path& checkpoint) {
+    progress_ = dist::collectively(communicator_, "reading " + checkpoint.string(), [&] {
+        return restore(checkpoint, experiment_, plan_, storage_, communicator_.rank());
+    });
+    if (progress_.step > length_.total_steps) {
+        throw dist::AgreedUserError(fmt::format("{}: is at update {}, but this run ends at {}; raise num_train_epochs or max_steps",
+                                                checkpoint.string(), progress_.step, length_.total_steps));
+    }
+    optimizer_.gather_parameters();
+}
+
+}  // namespace strata::app

@@ -1,0 +1,70 @@
+// The training loop, top to bottom: sample, forward, backward, update, log, evaluate, save, stop.
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "apps/strata/config.h"
+#include "apps/strata/experiment.h"
+#include "apps/strata/run_directory.h"
+#include "apps/strata/stop_signal.h"
+#include "apps/strata/train_plan.h"
+#include "apps/strata/train_progress.h"
+#include "apps/strata/training_log.h"
+#include "data/sampler.h"
+#include "dist/group_storage.h"
+#include "dist/mpi_communicator.h"
+#include "dist/zero_optimizer.h"
+
+namespace strata::app {
+
+struct TrainOutcome {
+    bool stopped = false;     ///< a signal ended the run after saving
+    double seconds = 0;       ///< this process's share of the run
+    std::int64_t steps = 0;   ///< made by this process
+    std::int64_t samples = 0;
+    std::int64_t tokens = 0;
+};
+
+class Trainer {
+  public:
+    Trainer(const Config& config, Experiment& experiment, const optim::Plan& plan, const RunLength& length,
+            dist::MpiCommunicator& communicator, const RunDirectory& run);
+
+    /// Takes weights, moments and progress from a checkpoint. Prints what was not carried.
+    void resume(const std::filesystem::path& checkpoint);
+
+    TrainOutcome run(const StopSignal& stop);
+
+    /// eval_loss, eval_accuracy, …, eval_runtime on the validation files.
+    nlohmann::json evaluate();
+
+    const TrainProgress& progress() const { return progress_; }
+    double epoch() const;
+
+  private:
+    struct Window;
+
+    double forward_backward(std::int64_t step, Window& window);
+    void count_batch(std::span<const std::int64_t> batch, Window& window);
+    void log(const dist::StepReport& report, Window& window, Progress& bar);
+    void evaluate_and_log(Progress& bar);
+    void save();
+    bool evaluates_after(std::int64_t step) const;
+    bool saves_after(std::int64_t step) const;
+    bool ends_epoch(std::int64_t step) const;
+
+    const Config& config_;
+    Experiment& experiment_;
+    const optim::Plan& plan_;
+    RunLength length_;
+    dist::MpiCommunicator& communicator_;
+    const RunDirectory& run_;
+    data::Sampler sampler_;
+    dist::GroupStorage storage_;
+    dist::ZeroOptimizer optimizer_;
+    TrainProgress progress_;
+};
+
+}  // namespace strata::app

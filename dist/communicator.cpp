@@ -1,0 +1,118 @@
+#include "dist/communicator.h"
+
+#include <utility>
+
+#include "core/error.h"
+
+namespace strata::dist {
+namespace {
+
+/// Bytes a rank sends when S bytes are gathered or scattered over N ranks by a ring: S(N-1)/N.
+std::int64_t ring_bytes(std::int64_t bytes, int ranks) {
+    return bytes * (ranks - 1) / ranks;
+}
+
+void count(Traffic& traffic, std::int64_t bytes) {
+    traffic.calls += 1;
+    traffic.bytes += bytes;
+}
+
+Traffic difference(const Traffic& a, const Traffic& b) {
+    return {a.calls - b.calls, a.bytes - b.bytes};
+}
+
+}  // namespace
+
+std::int64_t bytes_of(ElementType type) {
+    switch (type) {
+        case ElementType::float32:
+            return 4;
+        case ElementType::float64:
+            return 8;
+        case ElementType::bfloat16:
+        case ElementType::float16:
+            return 2;
+    }
+    STRATA_CHECK(false, "unknown element type {}", static_cast<int>(type));
+}
+
+Pending& Pending::operator=(Pending&& other) noexcept {
+    std::swap(operation_, other.operation_);
+    return *this;
+}
+
+Pending::~Pending() {
+    try {
+        wait();
+    } catch (const std::exception&) {
+        // The caller left without waiting, so an error is on its way already; a second one would end the process.
+    }
+}
+
+void Pending::wait() {
+    if (const auto operation = std::exchange(operation_, nullptr)) operation->wait();
+}
+
+std::int64_t TrafficCounters::calls() const {
+    return all_reduce.calls + all_gather.calls + reduce_scatter.calls + broadcast.calls;
+}
+
+std::int64_t TrafficCounters::bytes() const {
+    return all_reduce.bytes + all_gather.bytes + reduce_scatter.bytes + broadcast.bytes;
+}
+
+TrafficCounters TrafficCounters::operator-(const TrafficCounters& earlier) const {
+    return {difference(all_reduce, earlier.all_reduce), difference(all_gather, earlier.all_gather),
+            difference(reduce_scatter, earlier.reduce_scatter), difference(broadcast, earlier.broadcast)};
+}
+
+Pending Communicator::all_reduce_sum(const BufferView& buffer) {
+    count(traffic_.all_reduce, 2 * ring_bytes(buffer.count * bytes_of(buffer.type), size_));
+    return Pending(start_all_reduce_sum(buffer));
+}
+
+Pending Communicator::all_gather(const PartedView& parts) {
+    return all_gather(std::span(&parts, 1));
+}
+
+Pending Communicator::all_gather(std::span<const PartedView> pieces) {
+    std::int64_t bytes = 0;
+    for (const PartedView& piece : pieces) {
+        STRATA_CHECK(piece.count <= piece.stride, "parts of {} elements at a stride of {}", piece.count, piece.stride);
+        bytes += ring_bytes(piece.count * size_ * bytes_of(piece.type), size_);
+    }
+    count(traffic_.all_gather, bytes);
+    return Pending(start_all_gather(pieces));
+}
+
+Pending Communicator::reduce_scatter_sum(const PartedView& parts) {
+    STRATA_CHECK(parts.count == parts.stride, "parts of {} elements at a stride of {}", parts.count, parts.stride);
+    count(traffic_.reduce_scatter, ring_bytes(parts.count * size_ * bytes_of(parts.type), size_));
+    return Pending(start_reduce_scatter_sum(parts));
+}
+
+void Communicator::all_reduce_sum(std::span<double> values) {
+    count(traffic_.all_reduce, 2 * ring_bytes(static_cast<std::int64_t>(values.size_bytes()), size_));
+    do_all_reduce_sum(values);
+}
+
+std::int64_t Communicator::all_reduce_max(std::int64_t value) {
+    count(traffic_.all_reduce, 2 * ring_bytes(static_cast<std::int64_t>(sizeof(value)), size_));
+    return do_all_reduce_max(value);
+}
+
+void Communicator::broadcast(std::span<std::byte> bytes, int root) {
+    count(traffic_.broadcast, size_ > 1 ? static_cast<std::int64_t>(bytes.size()) : 0);
+    do_broadcast(bytes, root);
+}
+
+std::vector<std::string> Communicator::all_gather_bytes(const std::string& own) {
+    count(traffic_.all_gather, static_cast<std::int64_t>(own.size()) * (size_ - 1));
+    return do_all_gather_bytes(own);
+}
+
+void Communicator::barrier() {
+    do_barrier();
+}
+
+}  // namespace strata::dist

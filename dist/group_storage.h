@@ -1,0 +1,84 @@
+// Where a model's parameters live: group after group in one arena, each group contiguous, the module's parameters views
+// of it. Gradients of the groups that learn lie in a second arena in the same order, again with the module's as views.
+//
+// Rank r of N owns the r-th slice of every group (optim/shard.h) and keeps optimizer state for that slice alone. Each
+// group is padded in memory to N slices of one stride, so that collectives run in place; padding is zero and stays zero.
+// Groups follow the plan's order, the input's side first: the backward pass fills the gradient arena from its end, so a
+// run of finished groups is one contiguous piece.
+//
+// A frozen group has parameters and nothing else: no gradient, no state, requires_grad off.
+// Units: elements of fp32. The plan's segments and the named parameters must be the same (STRATA_CHECK).
+#pragma once
+
+#include <torch/types.h>
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "dist/communicator.h"
+#include "optim/fused_update.h"
+#include "optim/plan.h"
+#include "optim/segment_table.h"
+#include "optim/shard.h"
+
+namespace strata::dist {
+
+using NamedParameters = std::vector<std::pair<std::string, torch::Tensor>>;
+
+class GroupStorage {
+  public:
+    /// Moves the parameters' values into the arena and rebinds the tensors to it. `rank` of plan.world_size.
+    GroupStorage(const optim::Plan& plan, const NamedParameters& parameters, int rank);
+    GroupStorage(const GroupStorage&) = delete;
+    GroupStorage& operator=(const GroupStorage&) = delete;
+
+    std::size_t groups() const { return places_.size(); }
+    bool live(std::size_t group) const { return places_[group].gradient != no_place; }
+
+    /// One pass over the gradient arena.
+    void zero_gradients();
+
+    /// All gradients of all live groups, padding included: what one all-reduce takes.
+    std::span<float> gradients();
+
+    /// A group's parameters as the parts of all ranks: what a gather in place takes.
+    PartedView parameter_parts(std::size_t group);
+
+    /// The own slice of a group, in elements of its logical content, and pointers to that slice's first element. State is
+    /// null where there is none: in a frozen group, and for moments the optimizer does not keep.
+    optim::Slice slice(std::size_t group) const;
+    optim::SliceBuffers buffers(std::size_t group);
+
+    /// The own slices of all live groups, ready for the fused update.
+    std::vector<optim::UpdateSpan> spans();
+
+    /// Updates a group has had. Bias correction counts from there, so it is the group's own.
+    std::vector<std::int64_t>& group_steps() { return group_steps_; }
+    const std::vector<std::int64_t>& group_steps() const { return group_steps_; }
+
+    /// Bytes really allocated on this rank; equal to optim::memory_per_rank.
+    optim::RankMemory memory() const;
+
+  private:
+    static constexpr std::int64_t no_place = -1;
+    struct Place {
+        std::int64_t parameter = 0;         // offset of the group in the parameter arena
+        std::int64_t gradient = no_place;   // offset in the gradient arena; no_place when frozen
+        torch::Tensor exp_avg, exp_avg_sq;  // own slice; undefined where there is none
+    };
+
+    void lay_out();
+    void bind(const NamedParameters& parameters);
+
+    const optim::Plan& plan_;
+    int rank_;
+    std::vector<Place> places_;
+    std::vector<std::int64_t> group_steps_;
+    torch::Tensor parameters_;
+    torch::Tensor gradients_;
+};
+
+}  // namespace strata::dist

@@ -1,0 +1,336 @@
+#include "dist/mpi_communicator.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstring>
+#include <mutex>
+#include <utility>
+
+#include "core/error.h"
+
+namespace strata::dist {
+
+/// Buffers that gathers pack small tensors into; kept, because their sizes are the same every step.
+class ScratchPool {
+  public:
+    std::vector<std::byte> take(std::size_t bytes) {
+        const std::lock_guard lock(mutex_);
+        std::vector<std::byte> buffer;
+        if (!free_.empty()) {
+            buffer = std::move(free_.back());
+            free_.pop_back();
+        }
+        buffer.resize(bytes);
+        return buffer;
+    }
+    void give_back(std::vector<std::byte> buffer) {
+        const std::lock_guard lock(mutex_);
+        free_.push_back(std::move(buffer));
+    }
+
+  private:
+    std::mutex mutex_;
+    std::vector<std::vector<std::byte>> free_;
+};
+
+namespace {
+
+/// Below this a tensor's part is packed with others into one message; above it a copy costs more than a message.
+constexpr std::int64_t pack_below_bytes = std::int64_t{1} << 20;
+
+std::string words_of(int status) {
+    char text[MPI_MAX_ERROR_STRING] = "";
+    int length = 0;
+    MPI_Error_string(status, text, &length);
+    return {text, static_cast<std::size_t>(length)};
+}
+
+/// Who speaks in an error message.
+struct Speaker {
+    int rank;
+    std::string host;
+
+    void check(int status, const char* operation) const {
+        if (status != MPI_SUCCESS) system_error("rank {} on {}: {} failed: {}", rank, host, operation, words_of(status));
+    }
+};
+
+MPI_Datatype type_of(ElementType type) {
+    switch (type) {
+        case ElementType::float32:
+            return MPI_FLOAT;
+        case ElementType::float64:
+            return MPI_DOUBLE;
+        case ElementType::bfloat16:
+        case ElementType::float16:
+            return MPI_UINT16_T;  // moved, never added
+    }
+    STRATA_CHECK(false, "unknown element type");
+}
+
+/// `count` elements as one MPI element of extent `stride` elements: counts beyond an int, and gaps, need nothing else.
+class PartType {
+  public:
+    PartType(MPI_Datatype element, std::int64_t element_bytes, std::int64_t count, std::int64_t stride, std::int64_t max_count) {
+        MPI_Datatype block = MPI_DATATYPE_NULL;
+        MPI_Datatype whole = MPI_DATATYPE_NULL;
+        MPI_Type_contiguous(static_cast<int>(std::min(count, max_count)), element, &block);
+        const std::int64_t blocks = count / max_count;
+        const int lengths[2] = {static_cast<int>(blocks), static_cast<int>(count % max_count)};
+        const MPI_Aint places[2] = {0, blocks * max_count * element_bytes};
+        const MPI_Datatype types[2] = {block, element};
+        MPI_Type_create_struct(2, lengths, places, types, &whole);
+        MPI_Type_create_resized(whole, 0, stride * element_bytes, &type_);
+        MPI_Type_commit(&type_);
+        MPI_Type_free(&whole);
+        MPI_Type_free(&block);
+    }
+    ~PartType() { MPI_Type_free(&type_); }
+    PartType(const PartType&) = delete;
+    PartType& operator=(const PartType&) = delete;
+    MPI_Datatype get() const { return type_; }
+
+  private:
+    MPI_Datatype type_ = MPI_DATATYPE_NULL;
+};
+
+/// Requests under way, and what to do with the data once they are done.
+class MpiOperation : public Operation {
+  public:
+    MpiOperation(Speaker speaker, const char* name) : speaker_(std::move(speaker)), name_(name) {}
+    void add(MPI_Request request) { requests_.push_back(request); }
+    void wait() override {
+        speaker_.check(MPI_Waitall(static_cast<int>(requests_.size()), requests_.data(), MPI_STATUSES_IGNORE), name_);
+        finish();
+    }
+    const Speaker& speaker() const { return speaker_; }
+    const char* name() const { return name_; }
+
+  protected:
+    virtual void finish() {}
+
+  private:
+    Speaker speaker_;
+    const char* name_;
+    std::vector<MPI_Request> requests_;
+};
+
+/// An operation with a scratch buffer that goes back to its pool.
+class ScratchOperation : public MpiOperation {
+  public:
+    ScratchOperation(Speaker speaker, const char* name, std::shared_ptr<ScratchPool> pool)
+        : MpiOperation(std::move(speaker), name), pool_(std::move(pool)) {}
+    ~ScratchOperation() override { pool_->give_back(std::move(scratch_)); }
+    ScratchOperation(const ScratchOperation&) = delete;
+    ScratchOperation& operator=(const ScratchOperation&) = delete;
+    std::byte* reserve(std::size_t bytes) {
+        scratch_ = pool_->take(bytes);
+        return scratch_.data();
+    }
+
+  protected:
+    std::byte* scratch() { return scratch_.data(); }
+
+  private:
+    std::shared_ptr<ScratchPool> pool_;
+    std::vector<std::byte> scratch_;
+};
+
+std::byte* part_of(const PartedView& piece, int rank) {
+    return static_cast<std::byte*>(piece.data) + rank * piece.stride * bytes_of(piece.type);
+}
+
+std::size_t part_bytes(const PartedView& piece) {
+    return static_cast<std::size_t>(piece.count * bytes_of(piece.type));
+}
+
+/// Small pieces packed rank by rank into one buffer; unpacked when the gather is done.
+class GatherOperation final : public ScratchOperation {
+  public:
+    GatherOperation(Speaker speaker, std::shared_ptr<ScratchPool> pool, int ranks)
+        : ScratchOperation(std::move(speaker), "all-gather", std::move(pool)), ranks_(ranks) {}
+
+    void pack(std::vector<PartedView> pieces, MPI_Comm comm, std::int64_t max_count) {
+        packed_ = std::move(pieces);
+        std::size_t bytes = 0;
+        for (const PartedView& piece : packed_) bytes += part_bytes(piece);
+        if (bytes == 0) return;
+        own_bytes_ = bytes;
+        std::byte* at = reserve(bytes * static_cast<std::size_t>(ranks_)) + static_cast<std::size_t>(speaker().rank) * bytes;
+        for (const PartedView& piece : packed_) {
+            std::memcpy(at, part_of(piece, speaker().rank), part_bytes(piece));
+            at += part_bytes(piece);
+        }
+        const auto count = static_cast<std::int64_t>(bytes);
+        const PartType type(MPI_BYTE, 1, count, count, max_count);
+        MPI_Request request = MPI_REQUEST_NULL;
+        speaker().check(MPI_Iallgather(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, scratch(), 1, type.get(), comm, &request), name());
+        add(request);
+    }
+
+  protected:
+    void finish() override {
+        for (int rank = 0; rank < ranks_; ++rank) {
+            if (rank == speaker().rank || own_bytes_ == 0) continue;
+            const std::byte* from = scratch() + static_cast<std::size_t>(rank) * own_bytes_;
+            for (const PartedView& piece : packed_) {
+                std::memcpy(part_of(piece, rank), from, part_bytes(piece));
+                from += part_bytes(piece);
+            }
+        }
+    }
+
+  private:
+    int ranks_;
+    std::vector<PartedView> packed_;
+    std::size_t own_bytes_ = 0;
+};
+
+/// MPI leaves the own part at the start of a buffer; it belongs at its place among the parts.
+class ScatterOperation final : public ScratchOperation {
+  public:
+    ScatterOperation(Speaker speaker, std::shared_ptr<ScratchPool> pool, PartedView parts)
+        : ScratchOperation(std::move(speaker), "reduce-scatter", std::move(pool)), parts_(parts) {}
+
+  protected:
+    void finish() override { std::memcpy(part_of(parts_, speaker().rank), scratch(), part_bytes(parts_)); }
+
+  private:
+    PartedView parts_;
+};
+
+void require_reachable(ElementType type, Memory memory, bool adds) {
+    STRATA_CHECK(memory == Memory::host, "MPI reaches host memory only");
+    STRATA_CHECK(!adds || type == ElementType::float32 || type == ElementType::float64, "MPI cannot add 16-bit floats");
+}
+
+}  // namespace
+
+MpiCommunicator::MpiCommunicator(MPI_Comm parent, std::int64_t max_count)
+    : max_count_(max_count), scratch_(std::make_shared<ScratchPool>()) {
+    char name[MPI_MAX_PROCESSOR_NAME] = "";
+    int length = 0;
+    MPI_Get_processor_name(name, &length);
+    host_ = std::string(name, static_cast<std::size_t>(length));
+    check(MPI_Comm_dup(parent, &comm_), "duplicating the communicator");
+    MPI_Comm_set_errhandler(comm_, MPI_ERRORS_RETURN);
+    MPI_Comm_rank(comm_, &rank_);
+    MPI_Comm_size(comm_, &size_);
+    MPI_Comm local = MPI_COMM_NULL;
+    check(MPI_Comm_split_type(comm_, MPI_COMM_TYPE_SHARED, rank_, MPI_INFO_NULL, &local), "finding the ranks of this host");
+    MPI_Comm_rank(local, &local_rank_);
+    MPI_Comm_size(local, &local_size_);
+    MPI_Comm_free(&local);
+}
+
+MpiCommunicator::~MpiCommunicator() {
+    int over = 0;
+    MPI_Finalized(&over);
+    if (over == 0 && comm_ != MPI_COMM_NULL) MPI_Comm_free(&comm_);
+}
+
+std::unique_ptr<Communicator> MpiCommunicator::duplicate() {
+    return std::make_unique<MpiCommunicator>(comm_, max_count_);
+}
+
+void MpiCommunicator::check(int status, const char* operation) const {
+    Speaker{rank_, host_}.check(status, operation);
+}
+
+std::unique_ptr<Operation> MpiCommunicator::start_all_reduce_sum(const BufferView& buffer) {
+    require_reachable(buffer.type, buffer.memory, true);
+    auto operation = std::make_unique<MpiOperation>(Speaker{rank_, host_}, "all-reduce");
+    auto* data = static_cast<std::byte*>(buffer.data);
+    for (std::int64_t begin = 0; begin < buffer.count; begin += max_count_) {
+        const auto count = static_cast<int>(std::min(max_count_, buffer.count - begin));
+        MPI_Request request = MPI_REQUEST_NULL;
+        check(MPI_Iallreduce(MPI_IN_PLACE, data + begin * bytes_of(buffer.type), count, type_of(buffer.type), MPI_SUM, comm_,
+                             &request),
+              "all-reduce");
+        operation->add(request);
+    }
+    return operation;
+}
+
+std::unique_ptr<Operation> MpiCommunicator::start_all_gather(std::span<const PartedView> pieces) {
+    auto operation = std::make_unique<GatherOperation>(Speaker{rank_, host_}, scratch_, size_);
+    std::vector<PartedView> small;
+    for (const PartedView& piece : pieces) {
+        require_reachable(piece.type, piece.memory, false);
+        if (piece.count * bytes_of(piece.type) < pack_below_bytes) {
+            small.push_back(piece);
+            continue;
+        }
+        const PartType type(type_of(piece.type), bytes_of(piece.type), piece.count, piece.stride, max_count_);
+        MPI_Request request = MPI_REQUEST_NULL;
+        check(MPI_Iallgather(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, piece.data, 1, type.get(), comm_, &request), "all-gather");
+        operation->add(request);
+    }
+    operation->pack(std::move(small), comm_, max_count_);
+    return operation;
+}
+
+std::unique_ptr<Operation> MpiCommunicator::start_reduce_scatter_sum(const PartedView& parts) {
+    require_reachable(parts.type, parts.memory, true);
+    auto operation = std::make_unique<ScatterOperation>(Speaker{rank_, host_}, scratch_, parts);
+    std::byte* own = operation->reserve(part_bytes(parts));
+    const std::int64_t bytes = bytes_of(parts.type);
+    if (parts.count <= max_count_) {
+        MPI_Request request = MPI_REQUEST_NULL;
+        check(MPI_Ireduce_scatter_block(parts.data, own, static_cast<int>(parts.count), type_of(parts.type), MPI_SUM, comm_,
+                                        &request),
+              "reduce-scatter");
+        operation->add(request);
+        return operation;
+    }
+    // Too long for one call: each rank's part is reduced to it piece by piece.
+    for (int rank = 0; rank < size_; ++rank) {
+        for (std::int64_t begin = 0; begin < parts.count; begin += max_count_) {
+            const auto count = static_cast<int>(std::min(max_count_, parts.count - begin));
+            MPI_Request request = MPI_REQUEST_NULL;
+            check(MPI_Ireduce(part_of(parts, rank) + begin * bytes, own + begin * bytes, count, type_of(parts.type), MPI_SUM,
+                              rank, comm_, &request),
+                  "reduce-scatter");
+            operation->add(request);
+        }
+    }
+    return operation;
+}
+
+void MpiCommunicator::do_all_reduce_sum(std::span<double> values) {
+    check(MPI_Allreduce(MPI_IN_PLACE, values.data(), static_cast<int>(values.size()), MPI_DOUBLE, MPI_SUM, comm_), "all-reduce");
+}
+
+std::int64_t MpiCommunicator::do_all_reduce_max(std::int64_t value) {
+    check(MPI_Allreduce(MPI_IN_PLACE, &value, 1, MPI_INT64_T, MPI_MAX, comm_), "all-reduce");
+    return value;
+}
+
+void MpiCommunicator::do_broadcast(std::span<std::byte> bytes, int root) {
+    const auto step = static_cast<std::size_t>(max_count_);
+    for (std::size_t begin = 0; begin < bytes.size(); begin += step) {
+        const auto piece = bytes.subspan(begin, std::min(step, bytes.size() - begin));
+        check(MPI_Bcast(piece.data(), static_cast<int>(piece.size()), MPI_BYTE, root, comm_), "broadcast");
+    }
+}
+
+std::vector<std::string> MpiCommunicator::do_all_gather_bytes(const std::string& own) {
+    std::vector<std::int64_t> sizes(static_cast<std::size_t>(size_));
+    const auto own_size = static_cast<std::int64_t>(own.size());
+    check(MPI_Allgather(&own_size, 1, MPI_INT64_T, sizes.data(), 1, MPI_INT64_T, comm_), "all-gather");
+    std::vector<std::string> all(static_cast<std::size_t>(size_));
+    for (int rank = 0; rank < size_; ++rank) {
+        std::string& text = all[static_cast<std::size_t>(rank)];
+        if (rank == rank_) text = own;
+        text.resize(static_cast<std::size_t>(sizes[static_cast<std::size_t>(rank)]));
+        do_broadcast(std::as_writable_bytes(std::span(text)), rank);
+    }
+    return all;
+}
+
+void MpiCommunicator::do_barrier() {
+    check(MPI_Barrier(comm_), "barrier");
+}
+
+}  // namespace strata::dist

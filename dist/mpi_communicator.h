@@ -1,0 +1,49 @@
+// The collectives over MPI, in host memory. Works wherever mpirun does.
+//
+// Each MpiCommunicator owns a duplicate of the communicator it was made from, so that its messages meet no one else's.
+// Counts may exceed what MPI's int arguments hold; they are split. Reductions take float32 and float64; gathers any type.
+// Errors: MPI's own words as a SystemError naming rank, host and operation.
+#pragma once
+
+#include <mpi.h>
+
+#include <climits>
+#include <memory>
+#include <vector>
+
+#include "dist/communicator.h"
+
+namespace strata::dist {
+
+class ScratchPool;
+
+class MpiCommunicator final : public Communicator {
+  public:
+    /// Collective over `parent`. `max_count` is the largest count given to one MPI call; tests lower it.
+    explicit MpiCommunicator(MPI_Comm parent = MPI_COMM_WORLD, std::int64_t max_count = INT_MAX);
+    ~MpiCommunicator() override;
+
+    /// For libraries that take an MPI communicator themselves (parallel HDF5).
+    MPI_Comm handle() const { return comm_; }
+
+    std::unique_ptr<Communicator> duplicate() override;
+
+  private:
+    std::unique_ptr<Operation> start_all_reduce_sum(const BufferView& buffer) override;
+    std::unique_ptr<Operation> start_all_gather(std::span<const PartedView> pieces) override;
+    std::unique_ptr<Operation> start_reduce_scatter_sum(const PartedView& parts) override;
+    void do_all_reduce_sum(std::span<double> values) override;
+    std::int64_t do_all_reduce_max(std::int64_t value) override;
+    void do_broadcast(std::span<std::byte> bytes, int root) override;
+    std::vector<std::string> do_all_gather_bytes(const std::string& own) override;
+    void do_barrier() override;
+
+    /// Throws SystemError unless `status` is MPI_SUCCESS.
+    void check(int status, const char* operation) const;
+
+    MPI_Comm comm_ = MPI_COMM_NULL;
+    std::int64_t max_count_ = INT_MAX;
+    std::shared_ptr<ScratchPool> scratch_;  // shared with operations under way, which may outlive the communicator
+};
+
+}  // namespace strata::dist

@@ -1,0 +1,65 @@
+// One update of all groups by all ranks (ZeRO-1: Rajbhandari et al. 2020, arXiv 1910.02054, stage 1).
+//
+//   1. gradients are summed over ranks, in chunks that are under way together
+//   2. square sums of the own slices and the loss go into one small all-reduce: every group's norm, the global norm,
+//      the clip coefficient, and whether everything is finite
+//   3. one fused update of the own slices, each group at its own rate, clipping folded in
+//   4. updated slices are gathered, all groups as few operations
+//
+// The number of collectives depends on bytes, not on how many groups there are. For a fixed number of ranks every bit of
+// the result is the same each time, and the same on every rank. If a gradient or the loss is not finite, all ranks skip
+// the update: nothing changes by a bit, no group's step counts.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "dist/communicator.h"
+#include "dist/group_storage.h"
+#include "optim/plan.h"
+
+namespace strata::dist {
+
+struct StepInput {
+    std::int64_t step = 0;       ///< index of the update in the run: sets the rates
+    double max_grad_norm = 1.0;  ///< clip the global norm as torch.nn.utils.clip_grad_norm_ does; 0: do not
+    double loss = 0;             ///< this rank's part; parts sum to the loss
+};
+
+/// Wall-clock seconds of the parts of one update.
+struct StepSeconds {
+    double reduce = 0;
+    double norm = 0;
+    double update = 0;
+    double gather = 0;
+};
+
+struct StepReport {
+    double loss = 0;                       ///< of the whole global batch
+    double grad_norm = 0;                  ///< global, before clipping
+    std::vector<double> group_grad_norms;  ///< 0 for frozen groups
+    bool skipped = false;
+    StepSeconds seconds;
+};
+
+class ZeroOptimizer {
+  public:
+    ZeroOptimizer(const optim::Plan& plan, GroupStorage& storage, Communicator& communicator);
+
+    /// Gradients in storage must be this rank's part of a sum: the caller has divided by the global number of samples.
+    StepReport step(const StepInput& input);
+
+    /// Brings every rank's slices of all groups to all: after slices were loaded from a checkpoint.
+    void gather_parameters();
+
+  private:
+    void reduce_gradients();
+    void gather(bool live_only);
+
+    const optim::Plan& plan_;
+    GroupStorage& storage_;
+    Communicator& communicator_;
+    std::vector<optim::UpdateSpan> spans_;
+};
+
+}  // namespace strata::dist

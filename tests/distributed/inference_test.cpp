@@ -1,0 +1,109 @@
+// The other commands, on what a training run leaves behind.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <fstream>
+
+#include "tests/distributed/job.h"
+
+namespace strata::testing_support {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::HasSubstr;
+
+class Inference : public testing::Test {
+  protected:
+    static void SetUpTestSuite() {
+        scratch_ = new ScratchFolder;
+        const JobResult job = run_strata(2, parity_run(2, *scratch_ / "run"));
+        ASSERT_EQ(job.exit_code, 0) << job.output;
+    }
+    static void TearDownTestSuite() {
+        delete scratch_;
+        scratch_ = nullptr;
+    }
+    static std::string model() { return (*scratch_ / "run").string(); }
+    static ScratchFolder* scratch_;
+};
+
+ScratchFolder* Inference::scratch_ = nullptr;
+
+TEST_F(Inference, predictions_equal_the_reference_on_any_number_of_ranks) {
+    const auto reference = read_json(parity("reference.json"))["logits"];
+    for (const int ranks : {0, 1, 3}) {
+        const fs::path out = *scratch_ / ("predictions-" + std::to_string(ranks) + ".jsonl");
+        const JobResult job = run_strata(ranks, {"predict", "--model_name_or_path", model(), "--test_file", parity("test.tsv"),
+                                                 "--max_seq_length", "48", "--output", out.string()});
+        ASSERT_EQ(job.exit_code, 0) << job.output;
+        const auto lines = read_lines(out);
+        ASSERT_EQ(lines.size(), reference.size());
+        for (std::size_t i = 0; i < lines.size(); ++i) {
+            EXPECT_EQ(lines[i]["index"], i);
+            for (std::size_t k = 0; k < 2; ++k) {
+                EXPECT_NEAR(lines[i]["logits"][k].get<double>(), reference[i][k].get<double>(), 1e-4) << "sample " << i;
+            }
+            EXPECT_EQ(lines[i]["label"], reference[i][1] > reference[i][0] ? 1 : 0);
+        }
+    }
+}
+
+TEST_F(Inference, evaluation_equals_the_runs_own) {
+    const JobResult job = run_strata(2, {"evaluate", "--model_name_or_path", model(), "--validation_file", parity("test.tsv"),
+                                         "--max_seq_length", "48", "--output_dir", (*scratch_ / "eval").string()});
+    ASSERT_EQ(job.exit_code, 0) << job.output;
+    const auto run = read_json(*scratch_ / "run/all_results.json");
+    const auto again = read_json(*scratch_ / "eval/all_results.json");
+    EXPECT_EQ(again["eval_accuracy"], run["eval_accuracy"]);
+    EXPECT_NEAR(again["eval_loss"].get<double>(), run["eval_loss"].get<double>(), 1e-6);
+}
+
+TEST_F(Inference, a_folder_without_a_head_is_refused) {
+    const fs::path folder = *scratch_ / "no-head";
+    fs::create_directories(folder);
+    for (const char* name : {"config.json", "vocab.txt", "tokenizer_config.json"}) {
+        fs::copy(parity(std::string("tiny_bert/") + name), folder, fs::copy_options::overwrite_existing);
+    }
+    const JobResult job = run_strata(1, {"predict", "--model_name_or_path", folder.string(), "--test_file", parity("test.tsv"),
+                                         "--output", (*scratch_ / "none.jsonl").string()});
+    EXPECT_EQ(job.exit_code, 2) << job.output;
+    EXPECT_FALSE(fs::exists(*scratch_ / "none.jsonl"));
+}
+
+TEST_F(Inference, checkpoint_inspect_says_what_is_inside) {
+    const JobResult job = run_strata(0, {"checkpoint", "inspect", (*scratch_ / "run/checkpoint-20").string()});
+    ASSERT_EQ(job.exit_code, 0) << job.output;
+    for (const char* word : {"layer_2", "head", "embeddings", "20"}) EXPECT_THAT(job.output, HasSubstr(word));
+}
+
+TEST_F(Inference, tokenize_prints_a_line_of_ids_for_each_line) {
+    const std::string text = scratch_->write("lines.txt", "Wow... Loved this place.\n\nCrust is not good.\r\n");
+    const JobResult job = run_strata(0, {"tokenize", "--model_name_or_path", parity("tiny_bert"), "--input", text});
+    ASSERT_EQ(job.exit_code, 0) << job.output;
+    EXPECT_EQ(std::count(job.output.begin(), job.output.end(), '\n'), 3);
+    EXPECT_EQ(job.output.rfind("2 ", 0), 0u) << "[CLS] opens every line";
+    EXPECT_THAT(job.output, HasSubstr("\n2 3\n"));
+}
+
+TEST_F(Inference, plan_writes_json_and_csv_without_mpi) {
+    const fs::path json = *scratch_ / "plan.json";
+    const fs::path csv = *scratch_ / "plan.csv";
+    const JobResult job = run_strata(0, {"plan", "--model_name_or_path", parity("tiny_bert"), "--layer_decay", "0.8",
+                                         "--max_steps", "20", "--warmup_steps", "4", "--learning_rate", "1e-3", "--ranks", "3",
+                                         "--json", json.string(), "--csv", csv.string()});
+    ASSERT_EQ(job.exit_code, 0) << job.output;
+    const auto plan = read_json(json);
+    ASSERT_EQ(plan["groups"].size(), 5u);
+    EXPECT_EQ(plan["groups"][0]["name"], "embeddings");
+    EXPECT_NEAR(plan["groups"][0]["multiplier"].get<double>(), 0.8 * 0.8 * 0.8 * 0.8, 1e-12);
+    // The run's own plan.csv, made on two ranks, has the same rates.
+    std::ifstream mine(csv);
+    std::ifstream runs(*scratch_ / "run/plan.csv");
+    for (std::string a, b; std::getline(mine, a);) {
+        ASSERT_TRUE(std::getline(runs, b));
+        EXPECT_EQ(a, b);
+    }
+}
+
+}  // namespace
+}  // namespace strata::testing_support

@@ -1,0 +1,146 @@
+#include "tests/distributed/job.h"
+
+#include <fcntl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
+#include <sstream>
+#include <thread>
+
+namespace strata::testing_support {
+namespace fs = std::filesystem;
+namespace {
+
+std::vector<std::string> command(int ranks, const std::vector<std::string>& arguments, const std::string& program) {
+    std::vector<std::string> words;
+    if (ranks > 0) words = {"mpirun", "--allow-run-as-root", "--oversubscribe", "--bind-to", "none", "-np", std::to_string(ranks)};
+    words.push_back(program);
+    words.insert(words.end(), arguments.begin(), arguments.end());
+    return words;
+}
+
+/// In the child: output to `log`, one thread a rank, a group of its own, then the program.
+[[noreturn]] void become(const std::vector<std::string>& words, const fs::path& log) {
+    const int out = ::open(log.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0644);
+    const int in = ::open("/dev/null", O_RDONLY);
+    ::dup2(in, 0);
+    ::dup2(out, 1);
+    ::dup2(out, 2);
+    ::setpgid(0, 0);
+    ::setenv("OMP_NUM_THREADS", "1", 1);
+    std::vector<char*> argv;
+    for (const auto& word : words) argv.push_back(const_cast<char*>(word.c_str()));
+    argv.push_back(nullptr);
+    ::execvp(argv[0], argv.data());
+    std::_Exit(127);
+}
+
+int start(const std::vector<std::string>& words, const fs::path& log) {
+    const int child = ::fork();
+    if (child == 0) become(words, log);
+    return child;
+}
+
+int code_of(int status) {
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+std::string content(const fs::path& path) {
+    std::ifstream file(path, std::ios::binary);
+    return {std::istreambuf_iterator<char>(file), {}};
+}
+
+}  // namespace
+
+JobResult run_strata(int ranks, const std::vector<std::string>& arguments, const std::string& program) {
+    const ScratchFolder scratch;
+    const int child = start(command(ranks, arguments, program), scratch / "log");
+    int status = 0;
+    ::waitpid(child, &status, 0);
+    return {code_of(status), content(scratch / "log")};
+}
+
+BackgroundJob::BackgroundJob(int ranks, const std::vector<std::string>& arguments, fs::path log)
+    : process_(start(command(ranks, arguments, STRATA_PROGRAM), log)) {}
+
+BackgroundJob::~BackgroundJob() {
+    if (process_ > 0 && exit_code_ < 0) {
+        ::kill(-process_, SIGKILL);
+        ::waitpid(process_, nullptr, 0);
+    }
+}
+
+void BackgroundJob::send(int signal) const {
+    ::kill(process_, signal);
+}
+
+int BackgroundJob::wait(double seconds) {
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::duration<double>(seconds);
+    while (exit_code_ < 0 && std::chrono::steady_clock::now() < deadline) {
+        int status = 0;
+        if (::waitpid(process_, &status, WNOHANG) == process_) exit_code_ = code_of(status);
+        std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    }
+    return exit_code_;
+}
+
+ScratchFolder::ScratchFolder() {
+    std::string pattern = (fs::temp_directory_path() / "strata-test-XXXXXX").string();
+    path_ = ::mkdtemp(pattern.data());
+}
+
+ScratchFolder::~ScratchFolder() {
+    std::error_code ignored;
+    fs::remove_all(path_, ignored);
+}
+
+std::string ScratchFolder::write(const std::string& name, const std::string& content) const {
+    std::ofstream(path_ / name, std::ios::binary) << content;
+    return (path_ / name).string();
+}
+
+std::vector<nlohmann::json> read_lines(const fs::path& path) {
+    std::ifstream file(path);
+    std::vector<nlohmann::json> objects;
+    for (std::string line; std::getline(file, line);) objects.push_back(nlohmann::json::parse(line));
+    return objects;
+}
+
+nlohmann::json read_json(const fs::path& path) {
+    return nlohmann::json::parse(content(path));
+}
+
+std::string parity(const std::string& name) {
+    return std::string(STRATA_FIXTURES) + "/parity/" + name;
+}
+
+std::vector<std::string> parity_run(int ranks, const fs::path& output_dir) {
+    return {"train",
+            "--model_name_or_path", parity("tiny_bert"),
+            "--train_file", parity("train.tsv"),
+            "--validation_file", parity("test.tsv"),
+            "--output_dir", output_dir.string(),
+            "--per_device_train_batch_size", std::to_string(12 / ranks),
+            "--max_steps", "20",
+            "--warmup_steps", "4",
+            "--learning_rate", "1e-3",
+            "--layer_decay", "0.8",
+            "--weight_decay", "0.01",
+            "--max_seq_length", "48",
+            "--hidden_dropout_prob", "0",
+            "--attention_probs_dropout_prob", "0",
+            "--shuffle", "false",
+            "--logging_steps", "1"};
+}
+
+std::vector<std::string> with(std::vector<std::string> base, const std::vector<std::string>& more) {
+    base.insert(base.end(), more.begin(), more.end());
+    return base;
+}
+
+}  // namespace strata::testing_support

@@ -1,0 +1,65 @@
+// Runs the program as a user would, under mpirun where asked, and reads what it leaves behind.
+#pragma once
+
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+namespace strata::testing_support {
+
+struct JobResult {
+    int exit_code = -1;
+    std::string output;  ///< standard output and error together
+};
+
+/// Runs `strata ARGUMENTS…` on `ranks` ranks, one thread each; 0 ranks means without mpirun. `program` stands in for it.
+JobResult run_strata(int ranks, const std::vector<std::string>& arguments, const std::string& program = STRATA_PROGRAM);
+
+/// Runs it in the background; the process group is ended, if it still runs, when the object goes.
+class BackgroundJob {
+  public:
+    BackgroundJob(int ranks, const std::vector<std::string>& arguments, std::filesystem::path log);
+    ~BackgroundJob();
+    BackgroundJob(const BackgroundJob&) = delete;
+    BackgroundJob& operator=(const BackgroundJob&) = delete;
+
+    void send(int signal) const;
+    /// Waits at most so long; the exit code, or -1 if it still runs.
+    int wait(double seconds);
+
+  private:
+    int process_ = -1;
+    int exit_code_ = -1;
+};
+
+/// A folder that is removed when it goes.
+class ScratchFolder {
+  public:
+    ScratchFolder();
+    ~ScratchFolder();
+    ScratchFolder(const ScratchFolder&) = delete;
+    ScratchFolder& operator=(const ScratchFolder&) = delete;
+    std::filesystem::path operator/(const std::string& name) const { return path_ / name; }
+    const std::filesystem::path& path() const { return path_; }
+    /// Writes a file in it and returns its path.
+    std::string write(const std::string& name, const std::string& content) const;
+
+  private:
+    std::filesystem::path path_;
+};
+
+/// The objects of a .jsonl file.
+std::vector<nlohmann::json> read_lines(const std::filesystem::path& path);
+nlohmann::json read_json(const std::filesystem::path& path);
+
+/// A file of tests/fixtures/parity.
+std::string parity(const std::string& name);
+
+/// Flags of a run over the parity fixture, equal to its reference: 20 updates of 12 samples on `ranks` ranks.
+std::vector<std::string> parity_run(int ranks, const std::filesystem::path& output_dir);
+
+/// `base` with more flags; a later flag wins over an earlier one.
+std::vector<std::string> with(std::vector<std::string> base, const std::vector<std::string>& more);
+
+}  // namespace strata::testing_support

@@ -1,0 +1,159 @@
+// A run cut in two is the run that was not cut: bit for bit on equal ranks, and goes on on any other number.
+#include <gtest/gtest.h>
+
+#include <csignal>
+#include <fstream>
+#include <thread>
+
+#include "dist/state_file.h"
+#include "models/safetensors.h"
+#include "tests/distributed/job.h"
+
+namespace strata::testing_support {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// Dropout and shuffling on, so that their state would show if it were lost; saves fall between logged steps.
+std::vector<std::string> noisy_run(int ranks, const fs::path& output_dir) {
+    return with(parity_run(ranks, output_dir),
+                {"--hidden_dropout_prob", "0.1", "--attention_probs_dropout_prob", "0.1", "--shuffle", "true", "--save_steps", "7",
+                 "--logging_steps", "3", "--eval_steps", "5"});
+}
+
+void expect_success(const JobResult& job) {
+    ASSERT_EQ(job.exit_code, 0) << job.output;
+}
+
+std::string bytes_of(const fs::path& path) {
+    std::ifstream file(path, std::ios::binary);
+    return {std::istreambuf_iterator<char>(file), {}};
+}
+
+/// Logged values less what the clock says.
+std::vector<nlohmann::json> history(const fs::path& log) {
+    auto lines = read_lines(log);
+    for (auto& line : lines) {
+        for (const char* timed : {"tokens_per_second", "seconds", "eval_runtime", "eval_samples_per_second",
+                                  "eval_tokens_per_second"}) {
+            line.erase(timed);
+        }
+    }
+    return lines;
+}
+
+std::vector<float> dataset(const dist::StateFile& file, std::size_t group, dist::StateKind kind) {
+    std::vector<float> values(static_cast<std::size_t>(file.groups()[group].group.elements));
+    file.read(group, kind, {{0, file.groups()[group].group.elements, values.data()}});
+    return values;
+}
+
+void expect_equal_state(const fs::path& a, const fs::path& b) {
+    const dist::StateFile first(a / "state.h5");
+    const dist::StateFile second(b / "state.h5");
+    ASSERT_EQ(first.groups().size(), second.groups().size());
+    for (std::size_t group = 0; group < first.groups().size(); ++group) {
+        EXPECT_EQ(first.groups()[group].group.step, second.groups()[group].group.step);
+        for (const auto kind : dist::state_kinds) {
+            const auto values = dataset(first, group, kind);
+            const auto others = dataset(second, group, kind);
+            ASSERT_EQ(values.size(), others.size());
+            EXPECT_EQ(std::memcmp(values.data(), others.data(), values.size() * sizeof(float)), 0)
+                << first.groups()[group].group.name << "/" << dist::name_of(kind);
+        }
+    }
+}
+
+void expect_equal_runs(const fs::path& a, const fs::path& b) {
+    EXPECT_EQ(bytes_of(a / "model.safetensors"), bytes_of(b / "model.safetensors"));
+    EXPECT_EQ(history(a / "metrics.jsonl"), history(b / "metrics.jsonl"));
+    EXPECT_EQ(history(a / "evaluations.jsonl"), history(b / "evaluations.jsonl"));
+    for (const char* value : {"train_loss", "eval_loss", "eval_accuracy"}) {
+        EXPECT_EQ(read_json(a / "all_results.json")[value], read_json(b / "all_results.json")[value]) << value;
+    }
+    expect_equal_state(a / "checkpoint-20", b / "checkpoint-20");
+}
+
+class ResumeRanks : public testing::TestWithParam<int> {};
+
+TEST_P(ResumeRanks, cut_run_equals_uncut_run_bit_for_bit) {
+    const ScratchFolder scratch;
+    expect_success(run_strata(GetParam(), noisy_run(GetParam(), scratch / "whole")));
+    expect_success(run_strata(GetParam(), noisy_run(GetParam(), scratch / "cut")));
+    fs::remove_all(scratch / "cut/checkpoint-20");  // as if it had died after update 14's checkpoint
+    fs::remove_all(scratch / "cut/checkpoint-7");
+    fs::remove(scratch / "cut/model.safetensors");
+    expect_success(run_strata(GetParam(), with(noisy_run(GetParam(), scratch / "cut"), {"--resume_from_checkpoint", "auto"})));
+    expect_equal_runs(scratch / "whole", scratch / "cut");
+}
+
+INSTANTIATE_TEST_SUITE_P(Resume, ResumeRanks, testing::Values(1, 2, 3));
+
+class ResumeElsewhere : public testing::TestWithParam<std::pair<int, int>> {};
+
+TEST_P(ResumeElsewhere, another_number_of_ranks_goes_on) {
+    const auto [before, after] = GetParam();
+    const ScratchFolder scratch;
+    expect_success(run_strata(before, noisy_run(before, scratch / "run")));
+    const auto whole = history(scratch / "run/metrics.jsonl");
+    fs::remove_all(scratch / "run/checkpoint-20");
+    expect_success(run_strata(after, with(noisy_run(after, scratch / "run"), {"--resume_from_checkpoint", "auto"})));
+    const auto resumed = history(scratch / "run/metrics.jsonl");
+    ASSERT_EQ(resumed.size(), whole.size());
+    for (std::size_t i = 0; i < whole.size(); ++i) {
+        const double loss = whole[i]["loss"];
+        EXPECT_NEAR(resumed[i]["loss"].get<double>(), loss, 1e-5 * loss) << whole[i]["step"];
+        EXPECT_EQ(resumed[i]["lr"], whole[i]["lr"]);
+    }
+}
+
+INSTANTIATE_TEST_SUITE_P(Resume, ResumeElsewhere,
+                         testing::Values(std::pair{1, 3}, std::pair{2, 1}, std::pair{3, 4}, std::pair{4, 2}));
+
+TEST(Resume, auto_starts_from_the_beginning_where_there_is_nothing) {
+    const ScratchFolder scratch;
+    expect_success(run_strata(2, with(parity_run(2, scratch / "run"), {"--resume_from_checkpoint", "auto"})));
+    EXPECT_EQ(read_lines(scratch / "run/metrics.jsonl").size(), 20u);
+}
+
+TEST(Resume, auto_passes_over_a_damaged_checkpoint_and_says_so) {
+    const ScratchFolder scratch;
+    expect_success(run_strata(2, noisy_run(2, scratch / "run")));
+    {
+        std::fstream file(scratch / "run/checkpoint-20/state.h5", std::ios::in | std::ios::out | std::ios::binary);
+        file.seekp(static_cast<std::streamoff>(fs::file_size(scratch / "run/checkpoint-20/state.h5") / 2));
+        file.put('\x5a').put('\x5a').put('\x5a');
+    }
+    const JobResult job = run_strata(2, with(noisy_run(2, scratch / "run"), {"--resume_from_checkpoint", "auto"}));
+    expect_success(job);
+    EXPECT_NE(job.output.find("checkpoint-20"), std::string::npos) << job.output;
+    EXPECT_NE(job.output.find("at update 14"), std::string::npos) << job.output;
+}
+
+TEST(Resume, a_signal_saves_and_stops_with_75_and_the_run_goes_on) {
+    const ScratchFolder scratch;
+    const auto flags = with(parity_run(2, scratch / "run"), {"--max_steps", "100000", "--save_strategy", "no"});
+    BackgroundJob job(2, flags, scratch / "log");
+    while (!fs::exists(scratch / "run/metrics.jsonl") && job.wait(0.05) < 0) {
+    }
+    job.send(SIGTERM);
+    ASSERT_EQ(job.wait(60), 75) << bytes_of(scratch / "log");
+    const auto last = read_lines(scratch / "run/metrics.jsonl").back()["step"].get<std::int64_t>();
+    ASSERT_TRUE(fs::exists(scratch / ("run/checkpoint-" + std::to_string(last))));
+    BackgroundJob again(2, with(flags, {"--resume_from_checkpoint", "auto"}), scratch / "log");
+    while (read_lines(scratch / "run/metrics.jsonl").back()["step"].get<std::int64_t>() <= last && again.wait(0.05) < 0) {
+    }
+    again.send(SIGTERM);
+    EXPECT_EQ(again.wait(60), 75) << bytes_of(scratch / "log");
+}
+
+TEST(Resume, old_checkpoints_are_rotated_away) {
+    const ScratchFolder scratch;
+    expect_success(run_strata(2, with(noisy_run(2, scratch / "run"), {"--save_total_limit", "2"})));
+    EXPECT_FALSE(fs::exists(scratch / "run/checkpoint-7"));
+    EXPECT_TRUE(fs::exists(scratch / "run/checkpoint-14"));
+    EXPECT_TRUE(fs::exists(scratch / "run/checkpoint-20"));
+}
+
+}  // namespace
+}  // namespace strata::testing_support
