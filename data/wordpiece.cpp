@@ -1,0 +1,216 @@
+#include "data/wordpiece.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "core/error.h"
+#include "data/added_tokens.h"
+#include "data/bert_normalizer.h"
+#include "data/tokenizer_files.h"
+#include "data/utf8.h"
+#include "data/vocabulary.h"
+
+namespace strata::data {
+namespace {
+
+NormalizerOptions normalizer_options(const TokenizerConfig& config) {
+    return {config.clean_text, config.tokenize_chinese_chars, config.strip_accents.value_or(config.do_lower_case),
+            config.do_lower_case};
+}
+
+struct NumberedToken {
+    AddedToken token;
+    std::int32_t id;
+};
+
+/// The vocabulary's ids; for what it lacks, the next ones.
+std::vector<NumberedToken> number_added_tokens(const std::vector<AddedToken>& tokens, const Vocabulary& vocabulary) {
+    std::vector<NumberedToken> numbered;
+    auto next_id = static_cast<std::int32_t>(vocabulary.distinct_tokens());
+    for (const auto& token : tokens) {
+        const auto known = vocabulary.id(token.content);
+        if (!known && token.implied) continue;
+        numbered.push_back({token, known ? *known : next_id});
+        if (!known) ++next_id;
+    }
+    return numbered;
+}
+
+AddedTokenFinder make_finder(const std::vector<NumberedToken>& tokens, bool normalized,
+                             const BertNormalizer& normalizer, bool skip_special) {
+    std::vector<AddedTokenFinder::Pattern> patterns;
+    for (const auto& [token, id] : tokens) {
+        if (token.normalized != normalized) continue;
+        patterns.push_back({normalized ? normalizer.normalize(token.content) : token.content, id, token});
+    }
+    return AddedTokenFinder(std::move(patterns), skip_special);
+}
+
+/// How many tokens of a and b stay so that they are `room` together: the longer one gives until both are equal, and of
+/// an odd room the one that was longer (b, if neither was) keeps one more (tokenizers, utils/truncation.rs).
+std::pair<std::size_t, std::size_t> longest_first(std::size_t a, std::size_t b, std::size_t room) {
+    if (a + b <= room) return {a, b};
+    const std::size_t shorter = std::min(a, b);
+    const std::size_t kept_shorter = std::min(shorter, room / 2);
+    const std::size_t kept_longer = room - kept_shorter;
+    return a > b ? std::pair{kept_longer, kept_shorter} : std::pair{kept_shorter, kept_longer};
+}
+
+void truncate(std::vector<std::int32_t>& ids, std::size_t size, bool from_left) {
+    if (from_left) ids.erase(ids.begin(), ids.end() - static_cast<std::ptrdiff_t>(std::min(size, ids.size())));
+    if (ids.size() > size) ids.resize(size);
+}
+
+}  // namespace
+
+struct WordPieceTokenizer::State {
+    State(std::vector<std::string> tokens, TokenizerConfig settings, const std::string& source)
+        : config(std::move(settings)),
+          vocabulary(std::move(tokens), config.continuing_prefix, source),
+          normalizer(normalizer_options(config)),
+          added(number_added_tokens(config.added_tokens, vocabulary)),
+          raw_finder(make_finder(added, false, normalizer, config.split_special_tokens)),
+          normalized_finder(make_finder(added, true, normalizer, config.split_special_tokens)) {
+        unk = required(config.unk_token, "unk_token", source);
+        cls = required(config.cls_token, "cls_token", source);
+        sep = required(config.sep_token, "sep_token", source);
+        for (const auto& token : added) id_limit = std::max(id_limit, static_cast<std::size_t>(token.id) + 1);
+        id_limit = std::max(id_limit, vocabulary.size());
+    }
+
+    std::int32_t required(const std::string& token, const char* role, const std::string& source) const {
+        if (const auto id = id_of(token)) return *id;
+        user_error(
+            "{}: has no token '{}', which is the {}; take the vocabulary that belongs to the model, or name the right "
+            "token in tokenizer_config.json",
+            source, token, role);
+    }
+
+    std::optional<std::int32_t> id_of(std::string_view content) const {
+        for (const auto& [token, id] : added) {
+            if (token.content == content) return id;
+        }
+        return vocabulary.id(content);
+    }
+
+    void append_text(std::string_view text, std::vector<std::int32_t>& ids) const {
+        const std::string normalized = normalizer.normalize(text);
+        if (normalized_finder.empty()) return append_words(normalized, ids);
+        for (const auto& piece : normalized_finder.split(normalized)) {
+            if (piece.id) {
+                ids.push_back(*piece.id);
+            } else {
+                append_words(piece.text, ids);
+            }
+        }
+    }
+
+    void append_words(std::string_view normalized, std::vector<std::int32_t>& ids) const {
+        const auto longest = static_cast<std::size_t>(config.max_input_chars_per_word);
+        normalizer.for_each_word(normalized, [&](std::string_view word, std::size_t characters) {
+            if (characters > longest || !vocabulary.append_pieces(word, ids)) ids.push_back(unk);
+        });
+    }
+
+    TokenizerConfig config;
+    Vocabulary vocabulary;
+    BertNormalizer normalizer;
+    std::vector<NumberedToken> added;
+    AddedTokenFinder raw_finder;
+    AddedTokenFinder normalized_finder;
+    std::int32_t unk = 0;
+    std::int32_t cls = 0;
+    std::int32_t sep = 0;
+    std::size_t id_limit = 0;
+};
+
+WordPieceTokenizer WordPieceTokenizer::from_folder(const std::filesystem::path& folder) {
+    auto files = read_tokenizer_files(folder);
+    return {std::move(files.tokens), std::move(files.config), files.source.string()};
+}
+
+WordPieceTokenizer::WordPieceTokenizer(std::vector<std::string> tokens, TokenizerConfig config,
+                                       const std::string& source)
+    : state_(std::make_shared<const State>(std::move(tokens), std::move(config), source)) {}
+
+std::vector<std::int32_t> WordPieceTokenizer::tokenize(std::string_view text) const {
+    if (const auto byte = find_invalid_utf8(text)) {
+        user_error("the text is not valid UTF-8 at byte {}; if it is Latin-1, say --encoding latin1", *byte + 1);
+    }
+    std::vector<std::int32_t> ids;
+    ids.reserve(text.size() / 4);
+    for (const auto& piece : state_->raw_finder.split(text)) {
+        if (piece.id) {
+            ids.push_back(*piece.id);
+        } else {
+            state_->append_text(piece.text, ids);
+        }
+    }
+    return ids;
+}
+
+WordPieceTokenizer::Encoding WordPieceTokenizer::encode(std::string_view text, std::optional<std::string_view> pair,
+                                                        std::int64_t max_seq_length) const {
+    const std::int64_t specials = pair ? 3 : 2;
+    if (max_seq_length < specials) {
+        user_error("max_seq_length is {}, but [CLS] and [SEP] alone are {} tokens; give a larger one", max_seq_length,
+                   specials);
+    }
+    auto a = tokenize(text);
+    auto b = pair ? tokenize(*pair) : std::vector<std::int32_t>{};
+    const auto [keep_a, keep_b] =
+        longest_first(a.size(), b.size(), static_cast<std::size_t>(max_seq_length - specials));
+    truncate(a, keep_a, state_->config.truncate_left);
+    truncate(b, keep_b, state_->config.truncate_left);
+
+    Encoding encoding;
+    auto& ids = encoding.ids;
+    ids.reserve(a.size() + b.size() + 3);
+    ids.push_back(state_->cls);
+    ids.insert(ids.end(), a.begin(), a.end());
+    ids.push_back(state_->sep);
+    encoding.token_types.assign(ids.size(), 0);
+    if (pair) {
+        ids.insert(ids.end(), b.begin(), b.end());
+        ids.push_back(state_->sep);
+        encoding.token_types.resize(ids.size(), 1);
+    }
+    return encoding;
+}
+
+std::size_t WordPieceTokenizer::vocab_size() const {
+    return state_->id_limit;
+}
+
+std::optional<std::int32_t> WordPieceTokenizer::id(std::string_view token) const {
+    return state_->id_of(token);
+}
+
+std::string WordPieceTokenizer::token(std::int32_t id) const {
+    for (const auto& added : state_->added) {
+        if (added.id == id) return added.token.content;
+    }
+    STRATA_CHECK(id >= 0 && static_cast<std::size_t>(id) < state_->id_limit, "id {} of {}", id, state_->id_limit);
+    return static_cast<std::size_t>(id) < state_->vocabulary.size() ? state_->vocabulary.token(id) : std::string();
+}
+
+std::int32_t WordPieceTokenizer::unk_id() const {
+    return state_->unk;
+}
+std::int32_t WordPieceTokenizer::cls_id() const {
+    return state_->cls;
+}
+std::int32_t WordPieceTokenizer::sep_id() const {
+    return state_->sep;
+}
+std::optional<std::int32_t> WordPieceTokenizer::pad_id() const {
+    return id(state_->config.pad_token);
+}
+std::optional<std::int32_t> WordPieceTokenizer::mask_id() const {
+    return id(state_->config.mask_token);
+}
+const TokenizerConfig& WordPieceTokenizer::config() const {
+    return state_->config;
+}
+
+}  // namespace strata::data
