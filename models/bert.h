@@ -17,7 +17,8 @@ struct Dense;
 
 class BertForSequenceClassification : public SequenceModel {
   public:
-    explicit BertForSequenceClassification(const BertConfig& config);
+    /// On torch::kMeta there are names and shapes and no memory.
+    explicit BertForSequenceClassification(const BertConfig& config, torch::Device device = torch::kCPU);
 
     /// Logits [B, num_labels]. A token id, type or position beyond its table is a STRATA_CHECK: callers check input
     /// first.

@@ -57,7 +57,7 @@ std::optional<fs::path> checkpoint_to_resume(const Config& config, dist::MpiComm
     if (config.resume_from_checkpoint.empty()) return std::nullopt;
     if (config.resume_from_checkpoint != "auto") return fs::path(config.resume_from_checkpoint);
     const auto warn = [](const std::string& message) { std::fprintf(stderr, "strata: %s\n", message.c_str()); };
-    return dist::newest_valid_checkpoint(communicator.handle(), config.output_dir, warn);
+    return dist::newest_valid_checkpoint(communicator, config.output_dir, warn);
 }
 
 std::int64_t check_resumable(const fs::path& checkpoint, const Config& config, const optim::Plan& plan,

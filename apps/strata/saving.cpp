@@ -6,7 +6,9 @@
 #include "apps/strata/options.h"
 #include "apps/strata/provenance.h"
 #include "core/error.h"
+#include "dist/agreement.h"
 #include "dist/checksums.h"
+#include "dist/state_load.h"
 
 namespace strata::app {
 namespace {
@@ -118,14 +120,18 @@ dist::CheckpointContent checkpoint_content(const Config& config, const Experimen
 }
 
 TrainProgress restore(const std::filesystem::path& checkpoint, const Experiment& experiment, const optim::Plan& plan,
-                      dist::GroupStorage& storage, int rank) {
-    const dist::StateFile file = dist::open_checkpoint_state(checkpoint);
-    require_same_model(file, checkpoint, experiment);
-    TrainProgress progress = progress_from_json(file.header().train, checkpoint.string());
+                      dist::GroupStorage& storage, dist::MpiCommunicator& communicator) {
+    const std::string what = "reading " + checkpoint.string();
+    const dist::StateFile file =
+        dist::collectively(communicator, what, [&] { return dist::open_checkpoint_state(checkpoint); });
+    TrainProgress progress = dist::collectively(communicator, what, [&] {
+        require_same_model(file, checkpoint, experiment);
+        return progress_from_json(file.header().train, checkpoint.string());
+    });
     std::vector<dist::StateGroup> groups = state_groups(plan, storage, progress.step);
-    const dist::StateLoadReport report = dist::load_group_slices(file, groups);
+    const dist::StateLoadReport report = dist::load_group_slices(communicator, file, groups);
     for (std::size_t index = 0; index < groups.size(); ++index) storage.group_steps()[index] = groups[index].step;
-    if (rank == 0) {
+    if (communicator.rank() == 0) {
         print_notes("Started fresh", report.started_fresh);
         print_notes("In the checkpoint, but not used", report.ignored);
         print_notes("Groups joined from groups with other step counts", report.mixed_steps);

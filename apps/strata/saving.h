@@ -8,8 +8,8 @@
 #include "apps/strata/experiment.h"
 #include "apps/strata/train_progress.h"
 #include "dist/checkpoint.h"
-#include "dist/communicator.h"
 #include "dist/group_storage.h"
+#include "dist/mpi_communicator.h"
 
 namespace strata::app {
 
@@ -19,9 +19,9 @@ dist::CheckpointContent checkpoint_content(const Config& config, const Experimen
                                            const dist::Communicator& communicator);
 
 /// Reads a checkpoint into the own slices of `storage` and returns how far its run was. The other ranks' slices of the
-/// parameters must be gathered afterwards. Throws UserError for a checkpoint of another model or another plan.
-/// Rank 0 prints what was not carried.
+/// parameters must be gathered afterwards. Throws UserError for a checkpoint of another model. Rank 0 prints what was not
+/// carried. Collective.
 TrainProgress restore(const std::filesystem::path& checkpoint, const Experiment& experiment, const optim::Plan& plan,
-                      dist::GroupStorage& storage, int rank);
+                      dist::GroupStorage& storage, dist::MpiCommunicator& communicator);
 
 }  // namespace strata::app

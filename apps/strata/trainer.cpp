@@ -198,16 +198,14 @@ void Trainer::evaluate_and_log(Progress& bar) {
 
 void Trainer::save() {
     const auto folder = dist::write_checkpoint(
-        communicator_.handle(), run_.path(),
+        communicator_, run_.path(),
         checkpoint_content(config_, experiment_, plan_, storage_, progress_, epoch(), communicator_));
     if (communicator_.rank() != 0) return;
     dist::rotate_checkpoints(run_.path(), config_.save_total_limit);
 }
 
 void Trainer::resume(const std::filesystem::path& checkpoint) {
-    progress_ = dist::collectively(communicator_, "reading " + checkpoint.string(), [&] {
-        return restore(checkpoint, experiment_, plan_, storage_, communicator_.rank());
-    });
+    progress_ = restore(checkpoint, experiment_, plan_, storage_, communicator_);
     if (progress_.step > length_.total_steps) {
         throw dist::AgreedUserError(fmt::format("{}: is at update {}, but this run ends at {}; raise num_train_epochs or max_steps",
                                                 checkpoint.string(), progress_.step, length_.total_steps));

@@ -1,0 +1,171 @@
+#include "models/bert.h"
+
+#include <torch/torch.h>
+
+#include <algorithm>
+
+#include "core/error.h"
+#include "models/bert_modules.h"
+#include "models/packed_attention.h"
+
+namespace strata::models {
+namespace {
+
+// Dropout sites: embeddings 0, three a layer from 1, the head at the end of the range so that depth never moves it.
+constexpr std::int64_t embeddings_site = 0;
+constexpr std::int64_t head_site = -1;
+std::int64_t first_site_of(std::int64_t layer) {
+    return 1 + 3 * layer;
+}
+
+torch::Tensor uninitialised(torch::IntArrayRef shape, torch::Device device) {
+    return torch::empty(shape, torch::TensorOptions(torch::kFloat32).device(device));
+}
+
+Activation activation_named(const std::string& name) {
+    if (name == "gelu") return [](const torch::Tensor& x) { return torch::gelu(x); };
+    if (name == "gelu_new" || name == "gelu_pytorch_tanh")
+        return [](const torch::Tensor& x) { return torch::gelu(x, "tanh"); };
+    STRATA_CHECK(name == "relu", "activation {}", name);
+    return [](const torch::Tensor& x) { return torch::relu(x); };
+}
+
+void check_below(const torch::Tensor& ids, std::int64_t rows, const char* what) {
+    const std::int64_t* begin = ids.const_data_ptr<std::int64_t>();
+    for (const std::int64_t* id = begin; id != begin + ids.numel(); ++id) {
+        STRATA_CHECK(*id >= 0 && *id < rows, "{} {} at packed token {}; the table has {} rows", what, *id, id - begin,
+                     rows);
+    }
+}
+
+}  // namespace
+
+Dense::Dense(std::int64_t in, std::int64_t out, torch::Device device) {
+    weight = register_parameter("weight", uninitialised({out, in}, device));
+    bias = register_parameter("bias", uninitialised({out}, device));
+}
+
+Norm::Norm(const BertConfig& config, torch::Device device) : epsilon(config.layer_norm_eps) {
+    weight = register_parameter("weight", uninitialised({config.hidden_size}, device));
+    bias = register_parameter("bias", uninitialised({config.hidden_size}, device));
+}
+
+Table::Table(std::int64_t rows, std::int64_t columns, torch::Device device) {
+    weight = register_parameter("weight", uninitialised({rows, columns}, device));
+}
+
+Embeddings::Embeddings(const BertConfig& config, torch::Device device)
+    : dropout(config.hidden_dropout_prob), padding_id(config.pad_token_id) {
+    const std::int64_t width = config.hidden_size;
+    word_embeddings = register_module("word_embeddings", std::make_shared<Table>(config.vocab_size, width, device));
+    position_embeddings =
+        register_module("position_embeddings", std::make_shared<Table>(config.max_position_embeddings, width, device));
+    token_type_embeddings =
+        register_module("token_type_embeddings", std::make_shared<Table>(config.type_vocab_size, width, device));
+    norm = register_module("LayerNorm", std::make_shared<Norm>(config, device));
+}
+
+void Embeddings::check(const PackedInput& input) const {
+    check_below(input.input_ids, word_embeddings->weight.size(0), "token id");
+    check_below(input.token_type_ids, token_type_embeddings->weight.size(0), "token type");
+    check_below(input.position_ids, position_embeddings->weight.size(0), "position");
+}
+
+torch::Tensor Embeddings::forward(const PackedInput& input, const ForwardContext& context) const {
+    check(input);
+    const torch::Tensor words = torch::embedding(word_embeddings->weight, input.input_ids, padding_id);
+    const torch::Tensor types = torch::embedding(token_type_embeddings->weight, input.token_type_ids);
+    const torch::Tensor positions = torch::embedding(position_embeddings->weight, input.position_ids);
+    const torch::Tensor sum = words + types + positions;
+    return packed_dropout(norm->forward(sum), context.layout, context.site(embeddings_site, dropout));
+}
+
+SelfAttention::SelfAttention(const BertConfig& config, std::int64_t its_site, torch::Device device)
+    : heads(config.num_attention_heads), site(its_site), dropout(config.attention_probs_dropout_prob) {
+    query = register_module("query", std::make_shared<Dense>(config.hidden_size, config.hidden_size, device));
+    key = register_module("key", std::make_shared<Dense>(config.hidden_size, config.hidden_size, device));
+    value = register_module("value", std::make_shared<Dense>(config.hidden_size, config.hidden_size, device));
+}
+
+torch::Tensor SelfAttention::forward(const torch::Tensor& x, const ForwardContext& context) const {
+    return packed_attention(query->forward(x), key->forward(x), value->forward(x), heads, context.layout,
+                            context.site(site, dropout));
+}
+
+ResidualOutput::ResidualOutput(const BertConfig& config, std::int64_t in, std::int64_t its_site, torch::Device device)
+    : site(its_site), dropout(config.hidden_dropout_prob) {
+    dense = register_module("dense", std::make_shared<Dense>(in, config.hidden_size, device));
+    norm = register_module("LayerNorm", std::make_shared<Norm>(config, device));
+}
+
+torch::Tensor ResidualOutput::forward(const torch::Tensor& x, const torch::Tensor& residual,
+                                      const ForwardContext& context) const {
+    return norm->forward(packed_dropout_add(dense->forward(x), residual, context.layout, context.site(site, dropout)));
+}
+
+Attention::Attention(const BertConfig& config, std::int64_t first_site, torch::Device device) {
+    self = register_module("self", std::make_shared<SelfAttention>(config, first_site, device));
+    output =
+        register_module("output", std::make_shared<ResidualOutput>(config, config.hidden_size, first_site + 1, device));
+}
+
+DenseHolder::DenseHolder(std::int64_t in, std::int64_t out, torch::Device device) {
+    dense = register_module("dense", std::make_shared<Dense>(in, out, device));
+}
+
+Layer::Layer(const BertConfig& config, std::int64_t index, torch::Device device)
+    : activation(activation_named(config.hidden_act)) {
+    const std::int64_t first_site = first_site_of(index);
+    attention = register_module("attention", std::make_shared<Attention>(config, first_site, device));
+    intermediate = register_module("intermediate",
+                                   std::make_shared<DenseHolder>(config.hidden_size, config.intermediate_size, device));
+    output = register_module(
+        "output", std::make_shared<ResidualOutput>(config, config.intermediate_size, first_site + 2, device));
+}
+
+torch::Tensor Layer::forward(const torch::Tensor& x, const ForwardContext& context) const {
+    const torch::Tensor attended = attention->output->forward(attention->self->forward(x, context), x, context);
+    return output->forward(activation(intermediate->dense->forward(attended)), attended, context);
+}
+
+Layers::Layers(const BertConfig& config, torch::Device device) {
+    for (std::int64_t i = 0; i < config.num_hidden_layers; ++i) {
+        all.push_back(register_module(std::to_string(i), std::make_shared<Layer>(config, i, device)));
+    }
+}
+
+Encoder::Encoder(const BertConfig& config, torch::Device device) {
+    layer = register_module("layer", std::make_shared<Layers>(config, device));
+}
+
+BertModel::BertModel(const BertConfig& config, torch::Device device) {
+    embeddings = register_module("embeddings", std::make_shared<Embeddings>(config, device));
+    encoder = register_module("encoder", std::make_shared<Encoder>(config, device));
+    pooler = register_module("pooler", std::make_shared<DenseHolder>(config.hidden_size, config.hidden_size, device));
+}
+
+torch::Tensor BertModel::forward(const PackedInput& input, const ForwardContext& context) const {
+    torch::Tensor x = embeddings->forward(input, context);
+    for (const auto& layer : encoder->layer->all) x = layer->forward(x, context);
+    const std::vector<std::int64_t> first_rows(input.offsets.begin(), input.offsets.end() - 1);
+    const torch::Tensor first_tokens = x.index_select(0, torch::tensor(first_rows, torch::kInt64));
+    return torch::tanh(pooler->dense->forward(first_tokens));
+}
+
+BertForSequenceClassification::BertForSequenceClassification(const BertConfig& config, torch::Device device)
+    : config_(config) {
+    bert_ = register_module("bert", std::make_shared<BertModel>(config, device));
+    classifier_ =
+        register_module("classifier", std::make_shared<Dense>(config.hidden_size, config.num_labels(), device));
+}
+
+torch::Tensor BertForSequenceClassification::forward(const PackedInput& input,
+                                                     const std::optional<DropoutKey>& dropout) {
+    const ForwardContext context{make_layout(input.offsets, input.sample_positions), dropout};
+    const torch::Tensor pooled = bert_->forward(input, context);
+    const std::optional<DropoutSite> site = context.site(head_site, config_.head_dropout());
+    if (!site) return classifier_->forward(pooled);
+    return classifier_->forward(packed_dropout(pooled, make_pooled_layout(input.sample_positions), site));
+}
+
+}  // namespace strata::models

@@ -1,0 +1,119 @@
+// The parts of a BERT, nested and named as transformers nests and names them. Only bert.cpp includes this.
+#pragma once
+
+#include <torch/torch.h>
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "models/bert_config.h"
+#include "models/dropout.h"
+#include "models/packed_input.h"
+
+namespace strata::models {
+
+using Activation = std::function<torch::Tensor(const torch::Tensor&)>;
+
+/// What every part needs of the batch at hand.
+struct ForwardContext {
+    LayoutPointer layout;
+    std::optional<DropoutKey> key;
+
+    std::optional<DropoutSite> site(std::int64_t id, double probability) const {
+        if (!key || probability == 0.0) return std::nullopt;
+        return DropoutSite{*key, id, probability};
+    }
+};
+
+// torch::nn's own layers draw their initial values from the global generator; these do not initialise at all.
+struct Dense : torch::nn::Module {
+    Dense(std::int64_t in, std::int64_t out, torch::Device device);
+    torch::Tensor forward(const torch::Tensor& x) const { return torch::linear(x, weight, bias); }
+    torch::Tensor weight, bias;
+};
+
+struct Norm : torch::nn::Module {
+    Norm(const BertConfig& config, torch::Device device);
+    torch::Tensor forward(const torch::Tensor& x) const {
+        return torch::layer_norm(x, {weight.size(0)}, weight, bias, epsilon);
+    }
+    double epsilon;
+    torch::Tensor weight, bias;
+};
+
+struct Table : torch::nn::Module {
+    Table(std::int64_t rows, std::int64_t columns, torch::Device device);
+    torch::Tensor weight;
+};
+
+struct Embeddings : torch::nn::Module {
+    Embeddings(const BertConfig& config, torch::Device device);
+    torch::Tensor forward(const PackedInput& input, const ForwardContext& context) const;
+    void check(const PackedInput& input) const;
+    double dropout;
+    std::int64_t padding_id;
+    std::shared_ptr<Table> word_embeddings, position_embeddings, token_type_embeddings;
+    std::shared_ptr<Norm> norm;
+};
+
+struct SelfAttention : torch::nn::Module {
+    SelfAttention(const BertConfig& config, std::int64_t its_site, torch::Device device);
+    torch::Tensor forward(const torch::Tensor& x, const ForwardContext& context) const;
+    std::int64_t heads, site;
+    double dropout;
+    std::shared_ptr<Dense> query, key, value;
+};
+
+/// LayerNorm(residual + dropout(dense(x))): what ends both halves of a layer.
+struct ResidualOutput : torch::nn::Module {
+    ResidualOutput(const BertConfig& config, std::int64_t in, std::int64_t its_site, torch::Device device);
+    torch::Tensor forward(const torch::Tensor& x, const torch::Tensor& residual, const ForwardContext& context) const;
+    std::int64_t site;
+    double dropout;
+    std::shared_ptr<Dense> dense;
+    std::shared_ptr<Norm> norm;
+};
+
+struct Attention : torch::nn::Module {
+    Attention(const BertConfig& config, std::int64_t first_site, torch::Device device);
+    std::shared_ptr<SelfAttention> self;
+    std::shared_ptr<ResidualOutput> output;
+};
+
+/// A module whose only child is `dense`: transformers' intermediate and pooler.
+struct DenseHolder : torch::nn::Module {
+    DenseHolder(std::int64_t in, std::int64_t out, torch::Device device);
+    std::shared_ptr<Dense> dense;
+};
+
+struct Layer : torch::nn::Module {
+    Layer(const BertConfig& config, std::int64_t index, torch::Device device);
+    torch::Tensor forward(const torch::Tensor& x, const ForwardContext& context) const;
+    Activation activation;
+    std::shared_ptr<Attention> attention;
+    std::shared_ptr<DenseHolder> intermediate;
+    std::shared_ptr<ResidualOutput> output;
+};
+
+struct Layers : torch::nn::Module {
+    Layers(const BertConfig& config, torch::Device device);
+    std::vector<std::shared_ptr<Layer>> all;
+};
+
+struct Encoder : torch::nn::Module {
+    Encoder(const BertConfig& config, torch::Device device);
+    std::shared_ptr<Layers> layer;
+};
+
+struct BertModel : torch::nn::Module {
+    BertModel(const BertConfig& config, torch::Device device);
+    /// The pooled first tokens, [B, hidden].
+    torch::Tensor forward(const PackedInput& input, const ForwardContext& context) const;
+    std::shared_ptr<Embeddings> embeddings;
+    std::shared_ptr<Encoder> encoder;
+    std::shared_ptr<DenseHolder> pooler;
+};
+
+}  // namespace strata::models

@@ -1,0 +1,36 @@
+#include "models/losses.h"
+
+#include <torch/torch.h>
+
+#include <cmath>
+
+#include "core/error.h"
+
+namespace strata::models {
+
+torch::Tensor cross_entropy_sum(const torch::Tensor& logits, const std::vector<double>& labels) {
+    STRATA_CHECK(logits.dim() == 2 && logits.size(0) == static_cast<std::int64_t>(labels.size()),
+                 "{} labels for {} rows", labels.size(), logits.size(0));
+    std::vector<std::int64_t> classes;
+    classes.reserve(labels.size());
+    for (const double label : labels) {
+        STRATA_CHECK(label == std::floor(label) && label >= 0.0 && label < static_cast<double>(logits.size(1)),
+                     "label {} is not one of {} classes", label, logits.size(1));
+        classes.push_back(static_cast<std::int64_t>(label));
+    }
+    const torch::Tensor target = torch::tensor(classes, torch::kInt64).to(logits.device());
+    return torch::cross_entropy_loss(logits, target, {}, at::Reduction::Sum);
+}
+
+torch::Tensor squared_error_sum(const torch::Tensor& logits, const std::vector<double>& labels) {
+    STRATA_CHECK(logits.dim() == 2 && logits.size(1) == 1 && logits.size(0) == static_cast<std::int64_t>(labels.size()),
+                 "{} labels for an output of {} x {}", labels.size(), logits.size(0), logits.size(1));
+    const torch::Tensor target = torch::tensor(labels, torch::kFloat64).to(logits.options());
+    return torch::mse_loss(logits.squeeze(1), target, at::Reduction::Sum);
+}
+
+torch::Tensor loss_sum(const torch::Tensor& logits, const std::vector<double>& labels, bool regression) {
+    return regression ? squared_error_sum(logits, labels) : cross_entropy_sum(logits, labels);
+}
+
+}  // namespace strata::models
