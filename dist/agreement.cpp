@@ -65,8 +65,9 @@ void require_equal_everywhere(Communicator& communicator, const std::string& wha
         who += fmt::format("{}rank {} on {}", who.empty() ? "" : ", ", rank, hosts[rank]);
         if (difference.empty()) difference = first_difference(values[rank], expected);
     }
-    throw AgreedUserError(fmt::format(
-        "ranks do not agree on {}: {} against the others: {}. Give all ranks the same files and arguments", what, who, difference));
+    throw AgreedUserError(
+        fmt::format("ranks do not agree on {}: {} against the others: {}. Give all ranks the same files and arguments",
+                    what, who, difference));
 }
 
 void require_equal_everywhere(Communicator& communicator, const std::string& what, std::uint64_t hash) {
@@ -83,10 +84,12 @@ void agree_on_error(Communicator& communicator, const std::string& what, std::ex
         }
     }
     const auto reports = communicator.all_gather_bytes(report_of(own));
-    const auto failed = std::find_if(reports.begin(), reports.end(), [](const auto& report) { return !report.empty(); });
+    const auto failed =
+        std::find_if(reports.begin(), reports.end(), [](const auto& report) { return !report.empty(); });
     if (failed == reports.end()) return;
     std::string message = failed->substr(1);
-    const bool shared = std::all_of(reports.begin(), reports.end(), [&](const auto& report) { return report == *failed; });
+    const bool shared =
+        std::all_of(reports.begin(), reports.end(), [&](const auto& report) { return report == *failed; });
     const auto hosts = communicator.all_gather_bytes(communicator.host());
     if (!shared) {
         const auto rank = static_cast<std::size_t>(failed - reports.begin());

@@ -46,8 +46,8 @@ void require_equal_everywhere(Communicator& communicator, const std::string& wha
 /// ranks share is preceded by the rank and host it comes from. Errors that are agreed already pass as they are.
 void agree_on_error(Communicator& communicator, const std::string& what, std::exception_ptr own);
 
-/// Runs `action` on every rank and returns its result, or throws the same error on all of them. `action` must not itself
-/// wait for ranks that may have thrown. `what` completes the sentence "while ..." ("reading the training file").
+/// Runs `action` on every rank and returns its result, or throws the same error on all of them. `action` must not
+/// itself wait for ranks that may have thrown. `what` completes the sentence "while ..." ("reading the training file").
 template <typename Action>
 auto collectively(Communicator& communicator, const std::string& what, Action&& action)
     -> std::invoke_result_t<Action> {

@@ -1,13 +1,14 @@
 // How the ranks of one job talk to one another.
 //
-// A Communicator offers the few collectives that data-parallel training needs. Large ones work on buffers in place and do
-// not block: they return a Pending, and the buffer belongs to the operation until Pending::wait() has returned. Small
-// ones (flags, norms, messages) block. Every rank must start the same operations in the same order with equal counts.
+// A Communicator offers the few collectives that data-parallel training needs. Large ones work on buffers in place and
+// do not block: they return a Pending, and the buffer belongs to the operation until Pending::wait() has returned.
+// Small ones (flags, norms, messages) block. Every rank must start the same operations in the same order with equal
+// counts.
 //
 // Buffers are described by a view that says type and memory, so that one interface serves backends that reach host
-// memory (MPI, mpi_communicator.h) and device memory. A backend for device memory owns its stream: starting an operation
-// orders it after what its compute stream holds already, and wait() orders the compute stream after the operation
-// without stopping the host.
+// memory (MPI, mpi_communicator.h) and device memory. A backend for device memory owns its stream: starting an
+// operation orders it after what its compute stream holds already, and wait() orders the compute stream after the
+// operation without stopping the host.
 //
 // Counts are in elements, traffic in bytes. Errors: SystemError naming rank, host and operation when the transport
 // fails; a type or memory that the backend cannot reach is a bug in the caller (STRATA_CHECK).
@@ -120,7 +121,8 @@ class Communicator {
     Pending all_reduce_sum(const BufferView& buffer);
     /// Each rank brings its own part; afterwards every rank holds all parts.
     Pending all_gather(const PartedView& parts);
-    /// Several gathers as one operation: what is many small tensors to the caller is one message to the network.
+    /// Several gathers as one operation, counted as one call: what is many small tensors to the caller is one message
+    /// to the network. A backend may need scratch memory as large as all pieces together (gather_buckets.h bounds it).
     Pending all_gather(std::span<const PartedView> pieces);
     /// Afterwards the own part holds the sum over ranks; the other parts hold nothing of use. Parts have no gaps.
     Pending reduce_scatter_sum(const PartedView& parts);

@@ -5,6 +5,13 @@
 #include "core/error.h"
 
 namespace strata::dist {
+namespace {
+
+torch::Tensor arena_view(const torch::Tensor& arena, std::int64_t base, const optim::Segment& segment) {
+    return arena.narrow(0, base + segment.offset, segment.elements).view(segment.shape);
+}
+
+}  // namespace
 
 GroupStorage::GroupStorage(const optim::Plan& plan, const NamedParameters& parameters, int rank)
     : plan_(plan), rank_(rank), places_(plan.groups.size()), group_steps_(plan.groups.size(), 0) {
@@ -35,26 +42,55 @@ void GroupStorage::lay_out() {
 void GroupStorage::bind(const NamedParameters& parameters) {
     const torch::NoGradGuard no_grad;
     std::unordered_map<std::string, torch::Tensor> by_name(parameters.begin(), parameters.end());
-    std::size_t bound = 0;
+    STRATA_CHECK(by_name.size() == parameters.size(), "two parameters of the model have the same name");
+    // Where a tensor lies before it moves: how another name of the same memory is recognised.
+    std::unordered_map<const void*, std::pair<std::size_t, const optim::Segment*>> claimed;
+    std::vector<const void*> origins;
+    for (const auto& [name, parameter] : parameters) origins.push_back(parameter.const_data_ptr());
     for (std::size_t group = 0; group < places_.size(); ++group) {
         for (const optim::Segment& segment : plan_.groups[group].segments) {
             const auto found = by_name.find(segment.name);
             STRATA_CHECK(found != by_name.end(), "the model has no parameter {}", segment.name);
-            torch::Tensor parameter = found->second;
-            STRATA_CHECK(parameter.sizes() == segment.shape && parameter.scalar_type() == torch::kFloat32,
+            const auto [first, fresh] = claimed.try_emplace(found->second.const_data_ptr(), group, &segment);
+            STRATA_CHECK(fresh, "{} and {} are one tensor, but the plan has both", segment.name,
+                         first->second.second->name);
+            const torch::Tensor home = arena_view(parameters_, places_[group].parameter, segment);
+            STRATA_CHECK(found->second.sizes() == segment.shape && found->second.scalar_type() == torch::kFloat32,
                          "{} is not fp32 of the planned shape", segment.name);
-            const auto view = [&](torch::Tensor& arena, std::int64_t base) {
-                return arena.narrow(0, base + segment.offset, segment.elements).view(segment.shape);
-            };
-            const torch::Tensor home = view(parameters_, places_[group].parameter);
-            home.copy_(parameter);
-            parameter.set_data(home);
-            parameter.set_requires_grad(live(group));
-            parameter.mutable_grad() = live(group) ? view(gradients_, places_[group].gradient) : torch::Tensor();
-            ++bound;
+            home.copy_(found->second);
         }
     }
-    STRATA_CHECK(bound == parameters.size(), "the plan has {} parameters, the model {}", bound, parameters.size());
+    for (std::size_t i = 0; i < parameters.size(); ++i) {
+        const auto found = claimed.find(origins[i]);
+        STRATA_CHECK(found != claimed.end(), "the plan has no parameter {}", parameters[i].first);
+        bind(parameters[i].first, parameters[i].second, found->second.first, *found->second.second);
+    }
+}
+
+void GroupStorage::bind(const std::string& name, torch::Tensor parameter, std::size_t group,
+                        const optim::Segment& segment) {
+    STRATA_CHECK(parameter.sizes() == segment.shape, "{} shares {}'s memory in another shape", name, segment.name);
+    Binding binding{name, parameter};
+    const torch::Tensor home = arena_view(parameters_, places_[group].parameter, segment);
+    parameter.set_data(home);
+    parameter.set_requires_grad(live(group));
+    parameter.mutable_grad() = torch::Tensor();
+    binding.home = home.const_data_ptr();
+    if (live(group)) {
+        parameter.mutable_grad() = arena_view(gradients_, places_[group].gradient, segment);
+        binding.grad = parameter.grad().const_data_ptr();
+    }
+    bindings_.push_back(std::move(binding));
+}
+
+void GroupStorage::require_bound() const {
+    for (const Binding& binding : bindings_) {
+        const torch::Tensor& grad = binding.parameter.grad();
+        STRATA_CHECK(binding.parameter.const_data_ptr() == binding.home, "{} was moved out of its storage",
+                     binding.name);
+        STRATA_CHECK((grad.defined() ? grad.const_data_ptr() : nullptr) == binding.grad,
+                     "the gradient of {} was dropped or replaced; use zero_gradients()", binding.name);
+    }
 }
 
 void GroupStorage::zero_gradients() {
@@ -63,6 +99,11 @@ void GroupStorage::zero_gradients() {
 
 std::span<float> GroupStorage::gradients() {
     return {gradients_.data_ptr<float>(), static_cast<std::size_t>(gradients_.numel())};
+}
+
+std::span<float> GroupStorage::parameters(std::size_t group) {
+    return {parameters_.data_ptr<float>() + places_[group].parameter,
+            static_cast<std::size_t>(plan_.groups[group].elements)};
 }
 
 PartedView GroupStorage::parameter_parts(std::size_t group) {

@@ -2,12 +2,17 @@
 // of it. Gradients of the groups that learn lie in a second arena in the same order, again with the module's as views.
 //
 // Rank r of N owns the r-th slice of every group (optim/shard.h) and keeps optimizer state for that slice alone. Each
-// group is padded in memory to N slices of one stride, so that collectives run in place; padding is zero and stays zero.
-// Groups follow the plan's order, the input's side first: the backward pass fills the gradient arena from its end, so a
-// run of finished groups is one contiguous piece.
+// group is padded in memory to N slices of one stride, so that collectives run in place; padding is zero and stays
+// zero. Groups follow the plan's order, the input's side first: the backward pass fills the gradient arena from its
+// end, so a run of finished groups is one contiguous piece, and the next forward pass reads the parameter arena from
+// its start.
 //
-// A frozen group has parameters and nothing else: no gradient, no state, requires_grad off.
-// Units: elements of fp32. The plan's segments and the named parameters must be the same (STRATA_CHECK).
+// A frozen group has parameters and nothing else: no gradient, no state, requires_grad off. A tensor registered under
+// two names (tied weights) is stored once, under the name the plan knows; its other names are aliases of that memory.
+//
+// Autograd adds into the gradient views in place. Whoever drops or replaces a gradient (torch's zero_grad does by
+// default) cuts the model off from its storage; require_bound() finds that out. Units: elements of fp32. The plan's
+// segments and the named parameters must be the same (STRATA_CHECK).
 #pragma once
 
 #include <torch/types.h>
@@ -41,14 +46,20 @@ class GroupStorage {
     /// One pass over the gradient arena.
     void zero_gradients();
 
+    /// STRATA_CHECK, naming the parameter, that every tensor and gradient of the model still lies here.
+    void require_bound() const;
+
     /// All gradients of all live groups, padding included: what one all-reduce takes.
     std::span<float> gradients();
 
-    /// A group's parameters as the parts of all ranks: what a gather in place takes.
+    /// A group's parameters, unpadded.
+    std::span<float> parameters(std::size_t group);
+
+    /// The same as the parts of all ranks, padding included: what a gather in place takes.
     PartedView parameter_parts(std::size_t group);
 
-    /// The own slice of a group, in elements of its logical content, and pointers to that slice's first element. State is
-    /// null where there is none: in a frozen group, and for moments the optimizer does not keep.
+    /// The own slice of a group, in elements of its logical content, and pointers to that slice's first element. State
+    /// is null where there is none: in a frozen group, and for moments the optimizer does not keep.
     optim::Slice slice(std::size_t group) const;
     optim::SliceBuffers buffers(std::size_t group);
 
@@ -70,13 +81,23 @@ class GroupStorage {
         torch::Tensor exp_avg, exp_avg_sq;  // own slice; undefined where there is none
     };
 
+    /// A tensor of the model and where it belongs. `grad` is null in a frozen group.
+    struct Binding {
+        std::string name;
+        torch::Tensor parameter;
+        const void* home = nullptr;
+        const void* grad = nullptr;
+    };
+
     void lay_out();
     void bind(const NamedParameters& parameters);
+    void bind(const std::string& name, torch::Tensor parameter, std::size_t group, const optim::Segment& segment);
 
     const optim::Plan& plan_;
     int rank_;
     std::vector<Place> places_;
     std::vector<std::int64_t> group_steps_;
+    std::vector<Binding> bindings_;
     torch::Tensor parameters_;
     torch::Tensor gradients_;
 };

@@ -46,7 +46,8 @@ std::optional<int> tasks_per_node(const EnvironmentMap& environment, const std::
 }
 
 LaunchEnvironment from_variables(const EnvironmentMap& environment, Launcher launcher, const std::string& rank,
-                                 const std::string& size, const std::string& local_rank, const std::string& local_size) {
+                                 const std::string& size, const std::string& local_rank,
+                                 const std::string& local_size) {
     LaunchEnvironment launch;
     launch.launcher = launcher;
     launch.rank = required(environment, rank, rank);
@@ -127,7 +128,8 @@ LaunchEnvironment read_launch_environment(const EnvironmentMap& environment, con
 LaunchEnvironment verify_launch(const LaunchEnvironment& launch, const MpiPlace& mpi) {
     if (launch.launcher != Launcher::none && (launch.rank != mpi.rank || launch.size != mpi.size)) {
         user_error(
-            "{} started this process as rank {} of {}, but MPI says rank {} of {}: each process would train alone. Start it "
+            "{} started this process as rank {} of {}, but MPI says rank {} of {}: each process would train alone. "
+            "Start it "
             "with mpirun of the MPI it was built with, or under Slurm with srun --mpi=pmix",
             launcher_name(launch.launcher), launch.rank, launch.size, mpi.rank, mpi.size);
     }

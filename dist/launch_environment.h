@@ -47,8 +47,8 @@ struct MpiPlace {
     int local_size = 1;
 };
 
-/// The launcher's word with MPI's where the launcher is silent. Throws UserError naming both and the remedy when rank or
-/// size differ. Local ranks may differ (containers on one host): the launcher's stand, because it binds the devices.
+/// The launcher's word with MPI's where the launcher is silent. Throws UserError naming both and the remedy when rank
+/// or size differ. Local ranks may differ (containers on one host): the launcher's stand, because it binds the devices.
 LaunchEnvironment verify_launch(const LaunchEnvironment& launch, const MpiPlace& mpi);
 
 /// The device index for a rank: nothing where no device is visible, 0 where the launcher shows each task its own single

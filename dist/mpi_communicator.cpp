@@ -1,9 +1,8 @@
 #include "dist/mpi_communicator.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <cstring>
+#include <exception>
 #include <mutex>
 #include <utility>
 
@@ -36,9 +35,6 @@ class ScratchPool {
 
 namespace {
 
-/// Below this a tensor's part is packed with others into one message; above it a copy costs more than a message.
-constexpr std::int64_t pack_below_bytes = std::int64_t{1} << 20;
-
 std::string words_of(int status) {
     char text[MPI_MAX_ERROR_STRING] = "";
     int length = 0;
@@ -52,7 +48,8 @@ struct Speaker {
     std::string host;
 
     void check(int status, const char* operation) const {
-        if (status != MPI_SUCCESS) system_error("rank {} on {}: {} failed: {}", rank, host, operation, words_of(status));
+        if (status != MPI_SUCCESS)
+            system_error("rank {} on {}: {} failed: {}", rank, host, operation, words_of(status));
     }
 };
 
@@ -72,7 +69,8 @@ MPI_Datatype type_of(ElementType type) {
 /// `count` elements as one MPI element of extent `stride` elements: counts beyond an int, and gaps, need nothing else.
 class PartType {
   public:
-    PartType(MPI_Datatype element, std::int64_t element_bytes, std::int64_t count, std::int64_t stride, std::int64_t max_count) {
+    PartType(MPI_Datatype element, std::int64_t element_bytes, std::int64_t count, std::int64_t stride,
+             std::int64_t max_count) {
         MPI_Datatype block = MPI_DATATYPE_NULL;
         MPI_Datatype whole = MPI_DATATYPE_NULL;
         MPI_Type_contiguous(static_cast<int>(std::min(count, max_count)), element, &block);
@@ -101,7 +99,8 @@ class MpiOperation : public Operation {
     MpiOperation(Speaker speaker, const char* name) : speaker_(std::move(speaker)), name_(name) {}
     void add(MPI_Request request) { requests_.push_back(request); }
     void wait() override {
-        speaker_.check(MPI_Waitall(static_cast<int>(requests_.size()), requests_.data(), MPI_STATUSES_IGNORE), name_);
+        // One by one: MPI_Waitall would say only that some status holds an error.
+        for (MPI_Request& request : requests_) speaker_.check(MPI_Wait(&request, MPI_STATUS_IGNORE), name_);
         finish();
     }
     const Speaker& speaker() const { return speaker_; }
@@ -145,36 +144,35 @@ std::size_t part_bytes(const PartedView& piece) {
     return static_cast<std::size_t>(piece.count * bytes_of(piece.type));
 }
 
-/// Small pieces packed rank by rank into one buffer; unpacked when the gather is done.
-class GatherOperation final : public ScratchOperation {
+/// Several pieces packed rank by rank into one buffer for one message, and unpacked when the gather is done.
+class PackedGather final : public ScratchOperation {
   public:
-    GatherOperation(Speaker speaker, std::shared_ptr<ScratchPool> pool, int ranks)
-        : ScratchOperation(std::move(speaker), "all-gather", std::move(pool)), ranks_(ranks) {}
+    PackedGather(Speaker speaker, std::shared_ptr<ScratchPool> pool, std::span<const PartedView> pieces, int ranks)
+        : ScratchOperation(std::move(speaker), "all-gather", std::move(pool)),
+          pieces_(pieces.begin(), pieces.end()),
+          ranks_(ranks) {
+        for (const PartedView& piece : pieces_) rank_bytes_ += part_bytes(piece);
+    }
 
-    void pack(std::vector<PartedView> pieces, MPI_Comm comm, std::int64_t max_count) {
-        packed_ = std::move(pieces);
-        std::size_t bytes = 0;
-        for (const PartedView& piece : packed_) bytes += part_bytes(piece);
-        if (bytes == 0) return;
-        own_bytes_ = bytes;
-        std::byte* at = reserve(bytes * static_cast<std::size_t>(ranks_)) + static_cast<std::size_t>(speaker().rank) * bytes;
-        for (const PartedView& piece : packed_) {
+    std::size_t rank_bytes() const { return rank_bytes_; }
+
+    /// The buffer of all ranks' parts, the own one filled in.
+    std::byte* pack() {
+        std::byte* const all = reserve(rank_bytes_ * static_cast<std::size_t>(ranks_));
+        std::byte* at = all + static_cast<std::size_t>(speaker().rank) * rank_bytes_;
+        for (const PartedView& piece : pieces_) {
             std::memcpy(at, part_of(piece, speaker().rank), part_bytes(piece));
             at += part_bytes(piece);
         }
-        const auto count = static_cast<std::int64_t>(bytes);
-        const PartType type(MPI_BYTE, 1, count, count, max_count);
-        MPI_Request request = MPI_REQUEST_NULL;
-        speaker().check(MPI_Iallgather(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, scratch(), 1, type.get(), comm, &request), name());
-        add(request);
+        return all;
     }
 
   protected:
     void finish() override {
         for (int rank = 0; rank < ranks_; ++rank) {
-            if (rank == speaker().rank || own_bytes_ == 0) continue;
-            const std::byte* from = scratch() + static_cast<std::size_t>(rank) * own_bytes_;
-            for (const PartedView& piece : packed_) {
+            if (rank == speaker().rank) continue;
+            const std::byte* from = scratch() + static_cast<std::size_t>(rank) * rank_bytes_;
+            for (const PartedView& piece : pieces_) {
                 std::memcpy(part_of(piece, rank), from, part_bytes(piece));
                 from += part_bytes(piece);
             }
@@ -182,9 +180,9 @@ class GatherOperation final : public ScratchOperation {
     }
 
   private:
+    std::vector<PartedView> pieces_;
     int ranks_;
-    std::vector<PartedView> packed_;
-    std::size_t own_bytes_ = 0;
+    std::size_t rank_bytes_ = 0;
 };
 
 /// MPI leaves the own part at the start of a buffer; it belongs at its place among the parts.
@@ -208,7 +206,7 @@ void require_reachable(ElementType type, Memory memory, bool adds) {
 }  // namespace
 
 MpiCommunicator::MpiCommunicator(MPI_Comm parent, std::int64_t max_count)
-    : max_count_(max_count), scratch_(std::make_shared<ScratchPool>()) {
+    : max_count_(max_count), exceptions_(std::uncaught_exceptions()), scratch_(std::make_shared<ScratchPool>()) {
     char name[MPI_MAX_PROCESSOR_NAME] = "";
     int length = 0;
     MPI_Get_processor_name(name, &length);
@@ -218,7 +216,8 @@ MpiCommunicator::MpiCommunicator(MPI_Comm parent, std::int64_t max_count)
     MPI_Comm_rank(comm_, &rank_);
     MPI_Comm_size(comm_, &size_);
     MPI_Comm local = MPI_COMM_NULL;
-    check(MPI_Comm_split_type(comm_, MPI_COMM_TYPE_SHARED, rank_, MPI_INFO_NULL, &local), "finding the ranks of this host");
+    check(MPI_Comm_split_type(comm_, MPI_COMM_TYPE_SHARED, rank_, MPI_INFO_NULL, &local),
+          "finding the ranks of this host");
     MPI_Comm_rank(local, &local_rank_);
     MPI_Comm_size(local, &local_size_);
     MPI_Comm_free(&local);
@@ -227,7 +226,8 @@ MpiCommunicator::MpiCommunicator(MPI_Comm parent, std::int64_t max_count)
 MpiCommunicator::~MpiCommunicator() {
     int over = 0;
     MPI_Finalized(&over);
-    if (over == 0 && comm_ != MPI_COMM_NULL) MPI_Comm_free(&comm_);
+    // Freeing is collective: while an exception passes, the other ranks may never come to it.
+    if (over == 0 && std::uncaught_exceptions() == exceptions_) MPI_Comm_free(&comm_);
 }
 
 std::unique_ptr<Communicator> MpiCommunicator::duplicate() {
@@ -245,8 +245,8 @@ std::unique_ptr<Operation> MpiCommunicator::start_all_reduce_sum(const BufferVie
     for (std::int64_t begin = 0; begin < buffer.count; begin += max_count_) {
         const auto count = static_cast<int>(std::min(max_count_, buffer.count - begin));
         MPI_Request request = MPI_REQUEST_NULL;
-        check(MPI_Iallreduce(MPI_IN_PLACE, data + begin * bytes_of(buffer.type), count, type_of(buffer.type), MPI_SUM, comm_,
-                             &request),
+        check(MPI_Iallreduce(MPI_IN_PLACE, data + begin * bytes_of(buffer.type), count, type_of(buffer.type), MPI_SUM,
+                             comm_, &request),
               "all-reduce");
         operation->add(request);
     }
@@ -254,20 +254,26 @@ std::unique_ptr<Operation> MpiCommunicator::start_all_reduce_sum(const BufferVie
 }
 
 std::unique_ptr<Operation> MpiCommunicator::start_all_gather(std::span<const PartedView> pieces) {
-    auto operation = std::make_unique<GatherOperation>(Speaker{rank_, host_}, scratch_, size_);
-    std::vector<PartedView> small;
-    for (const PartedView& piece : pieces) {
-        require_reachable(piece.type, piece.memory, false);
-        if (piece.count * bytes_of(piece.type) < pack_below_bytes) {
-            small.push_back(piece);
-            continue;
-        }
+    for (const PartedView& piece : pieces) require_reachable(piece.type, piece.memory, false);
+    MPI_Request request = MPI_REQUEST_NULL;
+    // One piece goes as it lies, gaps and all; several would be a call each, so they are packed.
+    if (pieces.size() == 1) {
+        const PartedView& piece = pieces.front();
+        auto operation = std::make_unique<MpiOperation>(Speaker{rank_, host_}, "all-gather");
+        if (piece.count == 0) return operation;
         const PartType type(type_of(piece.type), bytes_of(piece.type), piece.count, piece.stride, max_count_);
-        MPI_Request request = MPI_REQUEST_NULL;
-        check(MPI_Iallgather(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, piece.data, 1, type.get(), comm_, &request), "all-gather");
+        check(MPI_Iallgather(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, piece.data, 1, type.get(), comm_, &request),
+              "all-gather");
         operation->add(request);
+        return operation;
     }
-    operation->pack(std::move(small), comm_, max_count_);
+    auto operation = std::make_unique<PackedGather>(Speaker{rank_, host_}, scratch_, pieces, size_);
+    const auto bytes = static_cast<std::int64_t>(operation->rank_bytes());
+    if (bytes == 0) return operation;
+    const PartType type(MPI_BYTE, 1, bytes, bytes, max_count_);
+    check(MPI_Iallgather(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, operation->pack(), 1, type.get(), comm_, &request),
+          "all-gather");
+    operation->add(request);
     return operation;
 }
 
@@ -278,8 +284,8 @@ std::unique_ptr<Operation> MpiCommunicator::start_reduce_scatter_sum(const Parte
     const std::int64_t bytes = bytes_of(parts.type);
     if (parts.count <= max_count_) {
         MPI_Request request = MPI_REQUEST_NULL;
-        check(MPI_Ireduce_scatter_block(parts.data, own, static_cast<int>(parts.count), type_of(parts.type), MPI_SUM, comm_,
-                                        &request),
+        check(MPI_Ireduce_scatter_block(parts.data, own, static_cast<int>(parts.count), type_of(parts.type), MPI_SUM,
+                                        comm_, &request),
               "reduce-scatter");
         operation->add(request);
         return operation;
@@ -289,8 +295,8 @@ std::unique_ptr<Operation> MpiCommunicator::start_reduce_scatter_sum(const Parte
         for (std::int64_t begin = 0; begin < parts.count; begin += max_count_) {
             const auto count = static_cast<int>(std::min(max_count_, parts.count - begin));
             MPI_Request request = MPI_REQUEST_NULL;
-            check(MPI_Ireduce(part_of(parts, rank) + begin * bytes, own + begin * bytes, count, type_of(parts.type), MPI_SUM,
-                              rank, comm_, &request),
+            check(MPI_Ireduce(part_of(parts, rank) + begin * bytes, own + begin * bytes, count, type_of(parts.type),
+                              MPI_SUM, rank, comm_, &request),
                   "reduce-scatter");
             operation->add(request);
         }
@@ -299,7 +305,12 @@ std::unique_ptr<Operation> MpiCommunicator::start_reduce_scatter_sum(const Parte
 }
 
 void MpiCommunicator::do_all_reduce_sum(std::span<double> values) {
-    check(MPI_Allreduce(MPI_IN_PLACE, values.data(), static_cast<int>(values.size()), MPI_DOUBLE, MPI_SUM, comm_), "all-reduce");
+    const auto step = static_cast<std::size_t>(max_count_);
+    for (std::size_t begin = 0; begin < values.size(); begin += step) {
+        const auto piece = values.subspan(begin, std::min(step, values.size() - begin));
+        check(MPI_Allreduce(MPI_IN_PLACE, piece.data(), static_cast<int>(piece.size()), MPI_DOUBLE, MPI_SUM, comm_),
+              "all-reduce");
+    }
 }
 
 std::int64_t MpiCommunicator::do_all_reduce_max(std::int64_t value) {
@@ -319,10 +330,36 @@ std::vector<std::string> MpiCommunicator::do_all_gather_bytes(const std::string&
     std::vector<std::int64_t> sizes(static_cast<std::size_t>(size_));
     const auto own_size = static_cast<std::int64_t>(own.size());
     check(MPI_Allgather(&own_size, 1, MPI_INT64_T, sizes.data(), 1, MPI_INT64_T, comm_), "all-gather");
-    std::vector<std::string> all(static_cast<std::size_t>(size_));
+    std::int64_t total = 0;
+    for (const std::int64_t size : sizes) total += size;
+    return total <= max_count_ ? gather_short(own, sizes) : gather_long(own, sizes);
+}
+
+std::vector<std::string> MpiCommunicator::gather_short(const std::string& own,
+                                                       std::span<const std::int64_t> sizes) const {
+    std::vector<int> counts;
+    std::vector<int> places;
+    int total = 0;
+    for (const std::int64_t size : sizes) {
+        counts.push_back(static_cast<int>(size));
+        places.push_back(total);
+        total += counts.back();
+    }
+    std::string joined(static_cast<std::size_t>(total), '\0');
+    check(MPI_Allgatherv(own.data(), static_cast<int>(own.size()), MPI_BYTE, joined.data(), counts.data(),
+                         places.data(), MPI_BYTE, comm_),
+          "all-gather");
+    std::vector<std::string> all;
+    for (std::size_t rank = 0; rank < counts.size(); ++rank) {
+        all.push_back(joined.substr(static_cast<std::size_t>(places[rank]), static_cast<std::size_t>(counts[rank])));
+    }
+    return all;
+}
+
+std::vector<std::string> MpiCommunicator::gather_long(const std::string& own, std::span<const std::int64_t> sizes) {
+    std::vector<std::string> all;
     for (int rank = 0; rank < size_; ++rank) {
-        std::string& text = all[static_cast<std::size_t>(rank)];
-        if (rank == rank_) text = own;
+        std::string& text = all.emplace_back(rank == rank_ ? own : std::string());
         text.resize(static_cast<std::size_t>(sizes[static_cast<std::size_t>(rank)]));
         do_broadcast(std::as_writable_bytes(std::span(text)), rank);
     }

@@ -1,8 +1,8 @@
 // The collectives over MPI, in host memory. Works wherever mpirun does.
 //
 // Each MpiCommunicator owns a duplicate of the communicator it was made from, so that its messages meet no one else's.
-// Counts may exceed what MPI's int arguments hold; they are split. Reductions take float32 and float64; gathers any type.
-// Errors: MPI's own words as a SystemError naming rank, host and operation.
+// Counts may exceed what MPI's int arguments hold; they are split. Reductions take float32 and float64; gathers any
+// type. Errors: MPI's own words as a SystemError naming rank, host and operation.
 #pragma once
 
 #include <mpi.h>
@@ -38,11 +38,15 @@ class MpiCommunicator final : public Communicator {
     std::vector<std::string> do_all_gather_bytes(const std::string& own) override;
     void do_barrier() override;
 
+    std::vector<std::string> gather_short(const std::string& own, std::span<const std::int64_t> sizes) const;
+    std::vector<std::string> gather_long(const std::string& own, std::span<const std::int64_t> sizes);
+
     /// Throws SystemError unless `status` is MPI_SUCCESS.
     void check(int status, const char* operation) const;
 
     MPI_Comm comm_ = MPI_COMM_NULL;
     std::int64_t max_count_ = INT_MAX;
+    int exceptions_ = 0;                    // under way when this was made
     std::shared_ptr<ScratchPool> scratch_;  // shared with operations under way, which may outlive the communicator
 };
 

@@ -16,7 +16,8 @@ MpiEnvironment::MpiEnvironment(int* argc, char*** argv) : exceptions_(std::uncau
     // Not overwritten: who set it knows why.
     ::setenv("OMPI_MCA_io", "^ompio", 0);
     int provided = 0;
-    if (MPI_Init_thread(argc, argv, MPI_THREAD_MULTIPLE, &provided) != MPI_SUCCESS) system_error("MPI could not be initialised");
+    if (MPI_Init_thread(argc, argv, MPI_THREAD_MULTIPLE, &provided) != MPI_SUCCESS)
+        system_error("MPI could not be initialised");
     owns_ = true;
     if (provided < MPI_THREAD_MULTIPLE) {
         MPI_Finalize();

@@ -3,15 +3,17 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <deque>
 
 #include "core/error.h"
+#include "dist/gather_buckets.h"
 #include "optim/fused_update.h"
 
 namespace strata::dist {
 namespace {
 
-/// Elements of one all-reduce: small enough that several are under way, large enough that latency does not count.
-constexpr std::int64_t reduce_chunk = std::int64_t{4} << 20;
+/// Gathers under way at once; bounds the memory that packing takes.
+constexpr std::size_t gathers_under_way = 4;
 
 /// torch.nn.utils.clip_grad_norm_ adds this to the norm.
 constexpr double clip_epsilon = 1e-6;
@@ -35,22 +37,54 @@ double clip_coefficient(double norm, double max_norm) {
 
 }  // namespace
 
-ZeroOptimizer::ZeroOptimizer(const optim::Plan& plan, GroupStorage& storage, Communicator& communicator)
-    : plan_(plan), storage_(storage), communicator_(communicator), spans_(storage.spans()) {
-    STRATA_CHECK(plan.world_size == communicator.size(), "a plan for {} ranks on {}", plan.world_size, communicator.size());
+ZeroOptimizer::ZeroOptimizer(const optim::Plan& plan, GroupStorage& storage, Communicator& communicator,
+                             ZeroOptions options)
+    : plan_(plan), storage_(storage), communicator_(communicator), options_(options), spans_(storage.spans()) {
+    STRATA_CHECK(plan.world_size == communicator.size(), "a plan for {} ranks on {}", plan.world_size,
+                 communicator.size());
     STRATA_CHECK(plan.zero_stage == 1, "ZeRO stage {} is not built", plan.zero_stage);
 }
 
 StepReport ZeroOptimizer::step(const StepInput& input) {
+    storage_.require_bound();
     StepReport report;
+    const TrafficCounters before = communicator_.traffic();
+    for (std::size_t group = 0; group < storage_.groups(); ++group) {
+        report.learning_rates.push_back(plan_.learning_rate(group, input.step));
+    }
     Stopwatch watch;
     reduce_gradients();
     report.seconds.reduce = watch.lap();
+    measure(input.loss, report);
+    report.seconds.norm = watch.lap();
+    if (!report.skipped) {
+        update(input, report.grad_norm);
+        report.seconds.update = watch.lap();
+        gather(true);
+        report.seconds.gather = watch.lap();
+    }
+    report.traffic = communicator_.traffic() - before;
+    return report;
+}
 
-    // Groups' square sums, then the loss. A value that is not finite makes its sum so on every rank: no flag is needed.
+void ZeroOptimizer::reduce_gradients() {
+    const std::span<float> all = storage_.gradients();
+    const std::size_t chunk = static_cast<std::size_t>(options_.reduce_bytes) / sizeof(float);
+    std::vector<Pending> under_way;
+    for (std::size_t begin = 0; begin < all.size(); begin += chunk) {
+        const auto part = all.subspan(begin, std::min(chunk, all.size() - begin));
+        under_way.push_back(communicator_.all_reduce_sum(BufferView::of(part)));
+    }
+    for (Pending& pending : under_way) pending.wait();
+}
+
+/// Norms and loss of all ranks in one small all-reduce. Each rank sums the squares of its own slices, so each element
+/// counts once. A value that is not finite makes its sum so on every rank (a float's square cannot overflow a double):
+/// no flag is needed, and all ranks decide alike.
+void ZeroOptimizer::measure(double loss, StepReport& report) {
     std::vector<double> sums(plan_.groups.size() + 1, 0.0);
     optim::square_sums_cpu(spans_, std::span(sums).first(plan_.groups.size()));
-    sums.back() = input.loss;
+    sums.back() = loss;
     communicator_.all_reduce_sum(sums);
     report.loss = sums.back();
     sums.pop_back();
@@ -61,28 +95,15 @@ StepReport ZeroOptimizer::step(const StepInput& input) {
     }
     report.grad_norm = std::sqrt(total);
     report.skipped = !std::isfinite(report.grad_norm) || !std::isfinite(report.loss);
-    report.seconds.norm = watch.lap();
-    if (report.skipped) return report;
-
-    for (std::size_t group = 0; group < storage_.groups(); ++group) storage_.group_steps()[group] += storage_.live(group) ? 1 : 0;
-    const auto hypers = optim::make_hypers(plan_, input.step, storage_.group_steps());
-    const optim::UpdateControl control{static_cast<float>(clip_coefficient(report.grad_norm, input.max_grad_norm)), true};
-    optim::fused_update_cpu(plan_.optimizer.kind, spans_, hypers, control);
-    report.seconds.update = watch.lap();
-
-    gather(true);
-    report.seconds.gather = watch.lap();
-    return report;
 }
 
-void ZeroOptimizer::reduce_gradients() {
-    const std::span<float> all = storage_.gradients();
-    std::vector<Pending> under_way;
-    for (std::size_t begin = 0; begin < all.size(); begin += reduce_chunk) {
-        const auto chunk = all.subspan(begin, std::min<std::size_t>(reduce_chunk, all.size() - begin));
-        under_way.push_back(communicator_.all_reduce_sum(BufferView::of(chunk)));
+void ZeroOptimizer::update(const StepInput& input, double grad_norm) {
+    for (std::size_t group = 0; group < storage_.groups(); ++group) {
+        if (storage_.live(group)) ++storage_.group_steps()[group];
     }
-    for (Pending& pending : under_way) pending.wait();
+    const auto hypers = optim::make_hypers(plan_, input.step, storage_.group_steps());
+    const auto scale = static_cast<float>(clip_coefficient(grad_norm, input.max_grad_norm));
+    optim::fused_update_cpu(plan_.optimizer.kind, spans_, hypers, {scale, true});
 }
 
 void ZeroOptimizer::gather_parameters() {
@@ -90,11 +111,19 @@ void ZeroOptimizer::gather_parameters() {
 }
 
 void ZeroOptimizer::gather(bool live_only) {
-    std::vector<PartedView> pieces;
+    std::vector<PartedView> parts;
     for (std::size_t group = 0; group < storage_.groups(); ++group) {
-        if (!live_only || storage_.live(group)) pieces.push_back(storage_.parameter_parts(group));
+        if (!live_only || storage_.live(group)) parts.push_back(storage_.parameter_parts(group));
     }
-    if (!pieces.empty()) communicator_.all_gather(pieces).wait();
+    std::deque<Pending> under_way;
+    for (const GatherBucket& bucket : gather_buckets(parts, options_.gather_bytes / communicator_.size())) {
+        if (under_way.size() == gathers_under_way) {
+            under_way.front().wait();
+            under_way.pop_front();
+        }
+        under_way.push_back(communicator_.all_gather(bucket));
+    }
+    for (Pending& pending : under_way) pending.wait();
 }
 
 }  // namespace strata::dist

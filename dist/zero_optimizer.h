@@ -4,11 +4,12 @@
 //   2. square sums of the own slices and the loss go into one small all-reduce: every group's norm, the global norm,
 //      the clip coefficient, and whether everything is finite
 //   3. one fused update of the own slices, each group at its own rate, clipping folded in
-//   4. updated slices are gathered, all groups as few operations
+//   4. updated slices are gathered, in buckets of equal bytes whatever groups they hold
 //
-// The number of collectives depends on bytes, not on how many groups there are. For a fixed number of ranks every bit of
-// the result is the same each time, and the same on every rank. If a gradient or the loss is not finite, all ranks skip
-// the update: nothing changes by a bit, no group's step counts.
+// The number of collectives is 1 + ceil(gradient bytes / reduce_bytes) + ceil(parameter bytes / gather_bytes): it
+// depends on bytes (padding included), never on how many groups there are. For a fixed number of ranks every bit of the
+// result is the same each time, and the same on every rank. If a gradient or the loss is not finite, all ranks skip the
+// update: nothing changes by a bit, no group's step counts.
 #pragma once
 
 #include <cstdint>
@@ -37,14 +38,24 @@ struct StepSeconds {
 struct StepReport {
     double loss = 0;                       ///< of the whole global batch
     double grad_norm = 0;                  ///< global, before clipping
-    std::vector<double> group_grad_norms;  ///< 0 for frozen groups
+    std::vector<double> group_grad_norms;  ///< before clipping; 0 for frozen groups
+    std::vector<double> learning_rates;    ///< of each group at this step; 0 for frozen groups
     bool skipped = false;
     StepSeconds seconds;
+    TrafficCounters traffic;  ///< what this rank sent for it
+};
+
+/// Bytes of one large collective, all ranks' parts together: small enough that several are under way, large enough that
+/// latency does not count.
+struct ZeroOptions {
+    std::int64_t reduce_bytes = std::int64_t{16} << 20;
+    std::int64_t gather_bytes = std::int64_t{16} << 20;
 };
 
 class ZeroOptimizer {
   public:
-    ZeroOptimizer(const optim::Plan& plan, GroupStorage& storage, Communicator& communicator);
+    /// Keeps references to all three.
+    ZeroOptimizer(const optim::Plan& plan, GroupStorage& storage, Communicator& communicator, ZeroOptions options = {});
 
     /// Gradients in storage must be this rank's part of a sum: the caller has divided by the global number of samples.
     StepReport step(const StepInput& input);
@@ -54,11 +65,14 @@ class ZeroOptimizer {
 
   private:
     void reduce_gradients();
+    void measure(double loss, StepReport& report);
+    void update(const StepInput& input, double grad_norm);
     void gather(bool live_only);
 
     const optim::Plan& plan_;
     GroupStorage& storage_;
     Communicator& communicator_;
+    ZeroOptions options_;
     std::vector<optim::UpdateSpan> spans_;
 };
 

@@ -35,10 +35,12 @@ int run_predict(const Config& config, dist::MpiCommunicator& communicator) {
     const Corpus& corpus = *experiment.test;
     Progress bar(Progress::mode_of(config.progress, communicator.rank()), "predict",
                  batch_count(corpus.size(), config.per_device_eval_batch_size));
-    const Predictions predictions = predict(experiment.model(), corpus, experiment.labels.outputs(), experiment.regression(),
-                                            config.per_device_eval_batch_size, communicator, bar);
+    const Predictions predictions =
+        predict(experiment.model(), corpus, experiment.labels.outputs(), experiment.regression(),
+                config.per_device_eval_batch_size, communicator, bar);
     dist::collectively(communicator, "writing predictions", [&] {
-        if (communicator.rank() == 0) write_file_atomically(config.output, predictions_jsonl(predictions, experiment.labels));
+        if (communicator.rank() == 0)
+            write_file_atomically(config.output, predictions_jsonl(predictions, experiment.labels));
     });
     if (communicator.rank() == 0) {
         std::printf("%lld predictions written to %s\n", static_cast<long long>(corpus.size()), config.output.c_str());

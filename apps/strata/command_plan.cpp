@@ -3,6 +3,7 @@
 #include <string>
 
 #include "apps/strata/commands.h"
+#include "apps/strata/experiment.h"
 #include "apps/strata/train_plan.h"
 #include "core/error.h"
 #include "core/file.h"
@@ -16,20 +17,13 @@ namespace {
 /// Steps to show rates over when neither data nor max_steps say how long the run is.
 constexpr std::int64_t steps_without_data = 1000;
 
-data::ReadOptions train_options(const Config& config) {
-    data::ReadOptions options;
-    options.task_name = config.task_name;
-    options.encoding = data::parse_encoding(config.encoding);
-    options.max_samples = config.max_train_samples.value_or(-1);
-    return options;
-}
-
 optim::Manifest manifest_of_model(const Config& config) {
     models::BertConfig model = models::read_bert_config(config.model_name_or_path);
     // A new head has as many outputs as the data have labels.
     if (!config.task_name.empty() || !config.train_file.empty()) {
-        const auto labels = config.task_name.empty() ? data::labels_of(config.train_file, train_options(config))
-                                                     : data::task_named(config.task_name).labels;
+        const auto labels = config.task_name.empty()
+                                ? data::labels_of(config.train_file, read_options(config, data::Split::train))
+                                : data::task_named(config.task_name).labels;
         model.set_labels(labels.names, labels.regression);
     }
     optim::Manifest manifest;
@@ -46,7 +40,7 @@ optim::Manifest manifest_of(const Config& config) {
 
 std::optional<std::int64_t> sample_count(const Config& config) {
     if (config.train_file.empty()) return std::nullopt;
-    return data::read_dataset(config.train_file, train_options(config)).size();
+    return data::read_dataset(config.train_file, read_options(config, data::Split::train)).size();
 }
 
 }  // namespace

@@ -18,7 +18,8 @@ std::string line_text(std::string line, data::TextEncoding encoding, const std::
     if (!line.empty() && line.back() == '\r') line.pop_back();
     if (encoding == data::TextEncoding::latin1) return data::latin1_to_utf8(line);
     if (const auto byte = data::find_invalid_utf8(line)) {
-        user_error("{}:{}: byte {} is not valid UTF-8; if the file is Latin-1, say --encoding latin1", file, number, *byte + 1);
+        user_error("{}:{}: byte {} is not valid UTF-8; if the file is Latin-1, say --encoding latin1", file, number,
+                   *byte + 1);
     }
     return line;
 }
@@ -31,7 +32,8 @@ void print_ids(const std::vector<std::int32_t>& ids, std::string& out) {
 }  // namespace
 
 int run_tokenize(const Config& config) {
-    if (config.model_name_or_path.empty()) user_error("--model_name_or_path is missing: name the folder that holds vocab.txt");
+    if (config.model_name_or_path.empty())
+        user_error("--model_name_or_path is missing: name the folder that holds vocab.txt");
     if (config.input.empty()) user_error("--input is missing: name a text file, or - for standard input");
     const auto tokenizer = data::WordPieceTokenizer::from_folder(config.model_name_or_path);
     const auto encoding = data::parse_encoding(config.encoding);

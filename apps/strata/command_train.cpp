@@ -40,7 +40,8 @@ std::string data_summary(const Experiment& experiment) {
 }
 
 /// Writes what was asked for before it is done: a run that dies has still said what it was.
-void begin_run(const Config& config, const RunDirectory& run, const optim::Plan& plan, bool resumes, std::int64_t step) {
+void begin_run(const Config& config, const RunDirectory& run, const optim::Plan& plan, bool resumes,
+               std::int64_t step) {
     if (resumes) {
         run.resume(step);
     } else {
@@ -82,10 +83,12 @@ void predict_test(const Config& config, const Experiment& experiment, const RunD
     const Corpus& corpus = *experiment.test;
     Progress bar(Progress::mode_of(config.progress, communicator.rank()), "predict",
                  batch_count(corpus.size(), config.per_device_eval_batch_size));
-    const Predictions predictions = predict(experiment.model(), corpus, experiment.labels.outputs(), experiment.regression(),
-                                            config.per_device_eval_batch_size, communicator, bar);
+    const Predictions predictions =
+        predict(experiment.model(), corpus, experiment.labels.outputs(), experiment.regression(),
+                config.per_device_eval_batch_size, communicator, bar);
     dist::collectively(communicator, "writing predictions", [&] {
-        if (communicator.rank() == 0) run.write_text("predictions.jsonl", predictions_jsonl(predictions, experiment.labels));
+        if (communicator.rank() == 0)
+            run.write_text("predictions.jsonl", predictions_jsonl(predictions, experiment.labels));
     });
 }
 
@@ -110,7 +113,8 @@ void finish(const Config& config, Trainer& trainer, const TrainOutcome& outcome,
 int run_train(const Config& config, dist::MpiCommunicator& communicator) {
     const StopSignal stop;
     if (config.output_dir.empty()) throw dist::AgreedUserError("--output_dir is missing: name the folder for this run");
-    Experiment experiment = dist::collectively(communicator, "loading model and data", [&] { return load_for_training(config); });
+    Experiment experiment =
+        dist::collectively(communicator, "loading model and data", [&] { return load_for_training(config); });
     const auto [plan, length] = dist::collectively(communicator, "planning", [&] {
         const RunLength run = run_length(config, experiment.train->size(), communicator.size());
         return std::pair(make_train_plan(config, experiment.manifest(), run, communicator.size()), run);
@@ -119,9 +123,10 @@ int run_train(const Config& config, dist::MpiCommunicator& communicator) {
 
     const RunDirectory run(config.output_dir);
     const std::optional<fs::path> checkpoint = checkpoint_to_resume(config, communicator);
-    const std::int64_t from = checkpoint ? dist::collectively(communicator, "reading the checkpoint", [&] {
-        return check_resumable(*checkpoint, config, plan, length);
-    }) : 0;
+    const std::int64_t from =
+        checkpoint ? dist::collectively(communicator, "reading the checkpoint",
+                                        [&] { return check_resumable(*checkpoint, config, plan, length); })
+                   : 0;
     dist::collectively(communicator, "preparing " + config.output_dir, [&] {
         if (communicator.rank() == 0) begin_run(config, run, plan, checkpoint.has_value(), from);
     });
@@ -138,8 +143,9 @@ int run_train(const Config& config, dist::MpiCommunicator& communicator) {
     }
     const TrainOutcome outcome = trainer.run(stop);
     if (outcome.stopped && trainer.progress().step < length.total_steps) {
-        say(communicator, fmt::format("stopped on a signal after saving update {}; go on with --resume_from_checkpoint auto",
-                                      trainer.progress().step));
+        say(communicator,
+            fmt::format("stopped on a signal after saving update {}; go on with --resume_from_checkpoint auto",
+                        trainer.progress().step));
         return exit_stopped;
     }
     finish(config, trainer, outcome, experiment, run, communicator);

@@ -25,6 +25,7 @@ struct Config {
     std::string test_file;
     std::string input;
     std::string encoding = "utf-8";
+    std::string header = "auto";
     std::int64_t max_seq_length = 128;
     std::optional<std::int64_t> max_train_samples;
     std::optional<std::int64_t> max_eval_samples;

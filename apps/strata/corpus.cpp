@@ -19,14 +19,15 @@ Corpus tokenize_dataset(const data::Dataset& dataset, const data::WordPieceToken
     return corpus;
 }
 
-data::PackedBatch pack_samples(const Corpus& corpus, std::span<const std::int64_t> samples, std::int64_t first_position) {
+data::PackedBatch pack_samples(const Corpus& corpus, std::span<const std::int64_t> samples,
+                               std::int64_t first_position) {
     std::vector<data::SequenceView> sequences;
     sequences.reserve(samples.size());
     for (std::size_t i = 0; i < samples.size(); ++i) {
         const auto index = static_cast<std::size_t>(samples[i]);
         const auto& encoding = corpus.encodings[index];
-        sequences.push_back({encoding.ids, encoding.token_types, corpus.labels[index],
-                             first_position + static_cast<std::int64_t>(i)});
+        sequences.push_back(
+            {encoding.ids, encoding.token_types, corpus.labels[index], first_position + static_cast<std::int64_t>(i)});
     }
     return data::pack(sequences);
 }

@@ -22,9 +22,11 @@ struct Corpus {
 };
 
 /// Tokenizes every example; inputs longer than `max_seq_length` tokens are cut as Hugging Face cuts them.
-Corpus tokenize_dataset(const data::Dataset& dataset, const data::WordPieceTokenizer& tokenizer, std::int64_t max_seq_length);
+Corpus tokenize_dataset(const data::Dataset& dataset, const data::WordPieceTokenizer& tokenizer,
+                        std::int64_t max_seq_length);
 
 /// Packs samples, given by index; sample i of the batch has place `first_position` + i in the global batch.
-data::PackedBatch pack_samples(const Corpus& corpus, std::span<const std::int64_t> samples, std::int64_t first_position);
+data::PackedBatch pack_samples(const Corpus& corpus, std::span<const std::int64_t> samples,
+                               std::int64_t first_position);
 
 }  // namespace strata::app

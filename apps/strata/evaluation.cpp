@@ -17,7 +17,8 @@ std::vector<std::int64_t> by_length(const Corpus& corpus) {
     std::vector<std::int64_t> order(static_cast<std::size_t>(corpus.size()));
     std::iota(order.begin(), order.end(), std::int64_t{0});
     std::stable_sort(order.begin(), order.end(), [&](std::int64_t a, std::int64_t b) {
-        return corpus.encodings[static_cast<std::size_t>(a)].ids.size() > corpus.encodings[static_cast<std::size_t>(b)].ids.size();
+        return corpus.encodings[static_cast<std::size_t>(a)].ids.size() >
+               corpus.encodings[static_cast<std::size_t>(b)].ids.size();
     });
     return order;
 }
@@ -27,8 +28,8 @@ void append_bytes(std::string& bytes, const void* data, std::size_t size) {
 }
 
 /// The own logits as (sample index, row of floats) records.
-std::string own_records(models::SequenceModel& model, const Corpus& corpus, std::int64_t outputs, std::int64_t batch_size,
-                        dist::Communicator& communicator, Progress& progress) {
+std::string own_records(models::SequenceModel& model, const Corpus& corpus, std::int64_t outputs,
+                        std::int64_t batch_size, dist::Communicator& communicator, Progress& progress) {
     const torch::NoGradGuard no_grad;
     const auto order = by_length(corpus);
     std::string records;
@@ -41,7 +42,8 @@ std::string own_records(models::SequenceModel& model, const Corpus& corpus, std:
         STRATA_CHECK(logits.size(1) == outputs, "the model has {} outputs, expected {}", logits.size(1), outputs);
         for (std::int64_t i = 0; i < count; ++i) {
             append_bytes(records, &samples[static_cast<std::size_t>(i)], sizeof(std::int64_t));
-            append_bytes(records, logits.const_data_ptr<float>() + i * outputs, sizeof(float) * static_cast<std::size_t>(outputs));
+            append_bytes(records, logits.const_data_ptr<float>() + i * outputs,
+                         sizeof(float) * static_cast<std::size_t>(outputs));
         }
         progress.advance(std::min(batch + communicator.size(), batches), "");
     }
@@ -53,7 +55,8 @@ void scatter_records(const std::string& records, Predictions& predictions) {
     for (std::size_t at = 0; at < records.size(); at += sizeof(std::int64_t) + row_bytes) {
         std::int64_t sample = 0;
         std::memcpy(&sample, records.data() + at, sizeof(sample));
-        std::memcpy(predictions.logits.data() + sample * predictions.outputs, records.data() + at + sizeof(sample), row_bytes);
+        std::memcpy(predictions.logits.data() + sample * predictions.outputs, records.data() + at + sizeof(sample),
+                    row_bytes);
     }
 }
 
@@ -96,8 +99,8 @@ double mean_loss(const Predictions& predictions, const std::vector<double>& labe
     return sum / static_cast<double>(labels.size());
 }
 
-std::map<std::string, double> measure(const Predictions& predictions, const Corpus& corpus, const std::string& task_name,
-                                      const data::LabelSet& labels) {
+std::map<std::string, double> measure(const Predictions& predictions, const Corpus& corpus,
+                                      const std::string& task_name, const data::LabelSet& labels) {
     STRATA_CHECK(corpus.has_labels, "{} has no labels to measure against", corpus.path.string());
     auto metrics = data::compute_metrics(task_name, labels, predictions.values, corpus.labels);
     metrics["loss"] = mean_loss(predictions, corpus.labels, labels.regression);

@@ -30,7 +30,7 @@ Predictions predict(models::SequenceModel& model, const Corpus& corpus, std::int
 double mean_loss(const Predictions& predictions, const std::vector<double>& labels, bool regression);
 
 /// `loss` and the task's metrics. The corpus must have labels.
-std::map<std::string, double> measure(const Predictions& predictions, const Corpus& corpus, const std::string& task_name,
-                                      const data::LabelSet& labels);
+std::map<std::string, double> measure(const Predictions& predictions, const Corpus& corpus,
+                                      const std::string& task_name, const data::LabelSet& labels);
 
 }  // namespace strata::app

@@ -13,16 +13,6 @@ void require_option(const std::string& value, const char* name, const char* what
     if (value.empty()) user_error("--{} is missing: {}", name, what);
 }
 
-data::ReadOptions read_options(const Config& config, data::Split split) {
-    data::ReadOptions options;
-    options.task_name = config.task_name;
-    options.split = split;
-    options.encoding = data::parse_encoding(config.encoding);
-    const auto& limit = split == data::Split::train ? config.max_train_samples : config.max_eval_samples;
-    options.max_samples = limit.value_or(-1);
-    return options;
-}
-
 /// Names that transformers makes up when it is told none: they say nothing about order.
 bool placeholder_names(const std::vector<std::string>& names) {
     for (std::size_t i = 0; i < names.size(); ++i) {
@@ -65,7 +55,8 @@ std::vector<data::SplitFile> files_of(const Config& config, const std::string& p
     return data::split_files(data::task_named(config.task_name), path, split);
 }
 
-std::vector<EvaluationSet> load_evaluation(const Config& config, const Experiment& experiment, const std::string& path) {
+std::vector<EvaluationSet> load_evaluation(const Config& config, const Experiment& experiment,
+                                           const std::string& path) {
     std::vector<EvaluationSet> sets;
     for (const auto& file : files_of(config, path, data::Split::validation)) {
         sets.push_back({load_corpus(config, experiment, file.path, data::Split::validation), file.metric_suffix});
@@ -84,9 +75,21 @@ models::LoadOptions load_options(const Config& config) {
 
 }  // namespace
 
+data::ReadOptions read_options(const Config& config, data::Split split) {
+    data::ReadOptions options;
+    options.task_name = config.task_name;
+    options.split = split;
+    options.encoding = data::parse_encoding(config.encoding);
+    if (config.header != "auto") options.header = config.header == "true";
+    const auto& limit = split == data::Split::train ? config.max_train_samples : config.max_eval_samples;
+    options.max_samples = limit.value_or(-1);
+    return options;
+}
+
 optim::Manifest Experiment::manifest() const {
     optim::Manifest manifest;
-    for (const auto& [name, tensor] : loaded.model->named_parameter_list()) manifest.push_back({name, tensor.sizes().vec()});
+    for (const auto& [name, tensor] : loaded.model->named_parameter_list())
+        manifest.push_back({name, tensor.sizes().vec()});
     return manifest;
 }
 
@@ -104,7 +107,8 @@ Experiment load_for_training(const Config& config) {
     experiment.labels = in_order_of_head(data::labels_of(train_file, read_options(config, data::Split::train)), head);
     experiment.tokenizer = load_tokenizer(config, head);
     experiment.train = load_corpus(config, experiment, train_file, data::Split::train);
-    if (!config.validation_file.empty()) experiment.validation = load_evaluation(config, experiment, config.validation_file);
+    if (!config.validation_file.empty())
+        experiment.validation = load_evaluation(config, experiment, config.validation_file);
     if (!config.test_file.empty()) {
         const auto file = files_of(config, config.test_file, data::Split::test).front();
         experiment.test = load_corpus(config, experiment, file.path, data::Split::test);

@@ -8,6 +8,7 @@
 
 #include "apps/strata/config.h"
 #include "apps/strata/corpus.h"
+#include "data/dataset.h"
 #include "data/label_set.h"
 #include "data/task.h"
 #include "models/hf_folder.h"
@@ -34,6 +35,9 @@ struct Experiment {
     models::SequenceModel& model() const { return *loaded.model; }
     optim::Manifest manifest() const;
 };
+
+/// How the files of a split are read under this configuration.
+data::ReadOptions read_options(const Config& config, data::Split split);
 
 /// For training: labels come from the task or the training file, in the order of the folder's own head where it has one
 /// with the same names; a new head is made where the folder has none.

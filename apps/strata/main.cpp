@@ -40,8 +40,9 @@ int dispatch(const CommandLine& line, dist::MpiCommunicator& communicator) {
 /// All ranks must have been started with one configuration: a file that differs between hosts would make them train
 /// different models, or wait for one another for ever.
 void require_one_configuration(const CommandLine& line, dist::Communicator& communicator) {
-    dist::require_equal_everywhere(communicator, "the configuration",
-                                   "command = \"" + line.command_name + "\"\n" + to_toml(line.config, line.command, true));
+    dist::require_equal_everywhere(
+        communicator, "the configuration",
+        "command = \"" + line.command_name + "\"\n" + to_toml(line.config, line.command, true));
 }
 
 /// An error that every rank throws alike is printed once and ends the job in good order; any other ends it at once,
@@ -49,7 +50,8 @@ void require_one_configuration(const CommandLine& line, dist::Communicator& comm
 int run_distributed(const CommandLine& line, const dist::LaunchEnvironment& launch) {
     try {
         dist::MpiCommunicator communicator;
-        dist::verify_launch(launch, {communicator.rank(), communicator.size(), communicator.local_rank(), communicator.local_size()});
+        dist::verify_launch(
+            launch, {communicator.rank(), communicator.size(), communicator.local_rank(), communicator.local_size()});
         use_threads(communicator.local_size());
         require_one_configuration(line, communicator);
         return dispatch(line, communicator);

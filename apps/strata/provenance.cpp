@@ -42,8 +42,8 @@ std::string utc_now() {
 
 std::string provenance(const dist::Communicator& communicator) {
     const nlohmann::json json = {
-        {"strata", STRATA_VERSION}, {"libtorch", TORCH_VERSION},    {"mpi", mpi_version()},
-        {"hdf5", hdf5_version()},   {"host", communicator.host()},  {"time", utc_now()},
+        {"strata", STRATA_VERSION},     {"libtorch", TORCH_VERSION},          {"mpi", mpi_version()},
+        {"hdf5", hdf5_version()},       {"host", communicator.host()},        {"time", utc_now()},
         {"ranks", communicator.size()}, {"threads_per_rank", thread_count()},
     };
     return json.dump();

@@ -28,8 +28,9 @@ void add_set(nlohmann::json& results, const Config& config, const Experiment& ex
     const auto began = std::chrono::steady_clock::now();
     Progress bar(Progress::mode_of(config.progress, communicator.rank()), "evaluate",
                  batch_count(set.corpus.size(), config.per_device_eval_batch_size));
-    const Predictions predictions = predict(experiment.model(), set.corpus, experiment.labels.outputs(),
-                                            experiment.regression(), config.per_device_eval_batch_size, communicator, bar);
+    const Predictions predictions =
+        predict(experiment.model(), set.corpus, experiment.labels.outputs(), experiment.regression(),
+                config.per_device_eval_batch_size, communicator, bar);
     for (const auto& [name, value] : measure(predictions, set.corpus, config.task_name, experiment.labels)) {
         results["eval_" + name + set.suffix] = number_or_null(value);
     }

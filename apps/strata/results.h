@@ -19,8 +19,8 @@ nlohmann::json evaluate_sets(const Config& config, const Experiment& experiment,
 /// "eval_accuracy 0.9217 | eval_loss 0.2313 | …" for people.
 std::string results_text(const nlohmann::json& results);
 
-/// One object a line: {"index":0,"label":"positive","logits":[…]}. `label` is the class as the training data wrote it (a
-/// number if it was one), or the predicted value of a regression.
+/// One object a line: {"index":0,"label":"positive","logits":[…]}. `label` is the class as the training data wrote it
+/// (a number if it was one), or the predicted value of a regression.
 std::string predictions_jsonl(const Predictions& predictions, const data::LabelSet& labels);
 
 }  // namespace strata::app

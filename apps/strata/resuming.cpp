@@ -16,10 +16,11 @@ namespace {
 
 /// Keys whose change does not change what is learned: where, how often and how loudly.
 bool is_free_to_change(const std::string& key) {
-    for (const char* free : {"output_dir", "overwrite_output_dir", "resume_from_checkpoint", "allow_changes", "logging_steps",
-                             "eval_strategy", "eval_steps", "save_strategy", "save_steps", "save_total_limit", "progress",
-                             "validation_file", "test_file", "per_device_eval_batch_size", "max_eval_samples", "zero_stage",
-                             "per_device_train_batch_size", "gradient_accumulation_steps", "model_name_or_path"}) {
+    for (const char* free :
+         {"output_dir", "overwrite_output_dir", "resume_from_checkpoint", "allow_changes", "logging_steps",
+          "eval_strategy", "eval_steps", "save_strategy", "save_steps", "save_total_limit", "progress",
+          "validation_file", "test_file", "per_device_eval_batch_size", "max_eval_samples", "zero_stage",
+          "per_device_train_batch_size", "gradient_accumulation_steps", "model_name_or_path"}) {
         if (key == free) return true;
     }
     return false;
@@ -41,12 +42,14 @@ std::string difference(const std::string& saved_text, const std::string& own_tex
     std::string text;
     for (const auto& [key, value] : own) {
         if (!is_free_to_change(key) && saved[key] != value) {
-            text += fmt::format("\n  {}: {} in the checkpoint, {} now", key, saved[key].empty() ? "unset" : saved[key], value);
+            text += fmt::format("\n  {}: {} in the checkpoint, {} now", key, saved[key].empty() ? "unset" : saved[key],
+                                value);
         }
         saved.erase(key);
     }
     for (const auto& [key, value] : saved) {
-        if (!is_free_to_change(key) && !value.empty()) text += fmt::format("\n  {}: {} in the checkpoint, unset now", key, value);
+        if (!is_free_to_change(key) && !value.empty())
+            text += fmt::format("\n  {}: {} in the checkpoint, unset now", key, value);
     }
     return text;
 }
@@ -78,7 +81,8 @@ std::int64_t check_resumable(const fs::path& checkpoint, const Config& config, c
     if (!config.allow_changes && std::abs(batches - static_cast<double>(header.step)) > 1e-6) {
         user_error(
             "{}: its updates were made from another number of samples than {} now; choose ranks, "
-            "per_device_train_batch_size and gradient_accumulation_steps so that their product stays what it was, or say "
+            "per_device_train_batch_size and gradient_accumulation_steps so that their product stays what it was, or "
+            "say "
             "--allow_changes true",
             checkpoint.string(), length.global_batch_size);
     }

@@ -11,8 +11,8 @@
 
 namespace strata::app {
 
-/// The folder that --resume_from_checkpoint names, or for "auto" the newest in output_dir that verifies; nothing when the
-/// run starts from the beginning. Collective.
+/// The folder that --resume_from_checkpoint names, or for "auto" the newest in output_dir that verifies; nothing when
+/// the run starts from the beginning. Collective.
 std::optional<std::filesystem::path> checkpoint_to_resume(const Config& config, dist::MpiCommunicator& communicator);
 
 /// The checkpoint's update count. Throws UserError, listing what differs, when its updates or its data order were made

@@ -17,8 +17,8 @@ constexpr const char* all_results_name = "all_results.json";
 /// Only what a run writes: a folder that a user named by mistake keeps everything else.
 bool is_run_file(const std::string& name) {
     for (const char* own :
-         {"config.toml", "plan.csv", metrics_name, evaluations_name, "config.json", "model.safetensors", "vocab.txt", "tokenizer.json",
-          "tokenizer_config.json", "special_tokens_map.json", "predictions.jsonl"}) {
+         {"config.toml", "plan.csv", metrics_name, evaluations_name, "config.json", "model.safetensors", "vocab.txt",
+          "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "predictions.jsonl"}) {
         if (name == own) return true;
     }
     return name.rfind("checkpoint-", 0) == 0 || (name.size() > 13 && name.ends_with("_results.json"));

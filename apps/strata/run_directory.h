@@ -19,8 +19,8 @@ class RunDirectory {
     /// unless `overwrite`: then that run's own files, and nothing else, are removed.
     void start(bool overwrite) const;
 
-    /// Makes the folder ready for going on after `step`: later lines of metrics.jsonl and evaluations.jsonl are dropped,
-    /// for their steps will be made again.
+    /// Makes the folder ready for going on after `step`: later lines of metrics.jsonl and evaluations.jsonl are
+    /// dropped, for their steps will be made again.
     void resume(std::int64_t step) const;
 
     void write_text(const std::string& name, const std::string& text) const;

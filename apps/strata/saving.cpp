@@ -13,7 +13,8 @@
 namespace strata::app {
 namespace {
 
-dist::StateGroup state_group(const optim::Plan& plan, std::size_t index, dist::GroupStorage& storage, std::int64_t step) {
+dist::StateGroup state_group(const optim::Plan& plan, std::size_t index, dist::GroupStorage& storage,
+                             std::int64_t step) {
     const optim::Group& group = plan.groups[index];
     const std::int64_t last_step = std::max<std::int64_t>(0, step - 1);
     dist::StateGroup state;
@@ -52,12 +53,14 @@ std::vector<dist::StateGroup> state_groups(const optim::Plan& plan, dist::GroupS
 std::string model_fingerprint(const Experiment& experiment) {
     std::string text = experiment.regression() ? "regression\n" : "classification\n";
     for (const auto& label : experiment.labels.names) text += label + "\n";
-    for (const auto& parameter : experiment.manifest()) text += parameter.name + " " + optim::shape_text(parameter.shape) + "\n";
+    for (const auto& parameter : experiment.manifest())
+        text += parameter.name + " " + optim::shape_text(parameter.shape) + "\n";
     return dist::hash_text(dist::hash_bytes(text.data(), text.size()));
 }
 
 /// As transformers writes it, so that tools that read its folders find what they look for.
-std::string trainer_state_json(const Config& config, const optim::Plan& plan, const TrainProgress& progress, double epoch) {
+std::string trainer_state_json(const Config& config, const optim::Plan& plan, const TrainProgress& progress,
+                               double epoch) {
     const nlohmann::json state = {
         {"best_metric", nullptr},
         {"best_model_checkpoint", nullptr},
@@ -87,10 +90,12 @@ void print_notes(const char* title, const std::vector<dist::StateNote>& notes) {
     for (const auto& note : notes) std::printf("  %s: %s\n", note.name.c_str(), note.reason.c_str());
 }
 
-void require_same_model(const dist::StateFile& file, const std::filesystem::path& checkpoint, const Experiment& experiment) {
+void require_same_model(const dist::StateFile& file, const std::filesystem::path& checkpoint,
+                        const Experiment& experiment) {
     if (file.header().model_fingerprint == model_fingerprint(experiment)) return;
-    user_error("{}: is a checkpoint of another model or of other labels than {}; name the model and data it was trained with",
-               checkpoint.string(), experiment.model_folder.string());
+    user_error(
+        "{}: is a checkpoint of another model or of other labels than {}; name the model and data it was trained with",
+        checkpoint.string(), experiment.model_folder.string());
 }
 
 }  // namespace

@@ -18,8 +18,9 @@ nlohmann::json to_json(const TrainProgress& progress) {
 TrainProgress progress_from_json(const std::string& text, const std::string& where) {
     try {
         const auto json = nlohmann::json::parse(text);
-        return {json.at("step"),          json.at("loss_sum"),       json.at("samples"),           json.at("tokens"),
-                json.at("skipped_steps"), json.at("unlogged_steps"), json.at("unlogged_loss_sum"), json.at("log_history")};
+        return {
+            json.at("step"),          json.at("loss_sum"),       json.at("samples"),           json.at("tokens"),
+            json.at("skipped_steps"), json.at("unlogged_steps"), json.at("unlogged_loss_sum"), json.at("log_history")};
     } catch (const nlohmann::json::exception& error) {
         user_error("{}: /train is not a training state that strata wrote: {}", where, error.what());
     }

@@ -43,7 +43,8 @@ Trainer::Trainer(const Config& config, Experiment& experiment, const optim::Plan
       length_(length),
       communicator_(communicator),
       run_(run),
-      sampler_(static_cast<std::uint64_t>(config.seed), experiment.train->size(), length.global_batch_size, config.shuffle),
+      sampler_(static_cast<std::uint64_t>(config.seed), experiment.train->size(), length.global_batch_size,
+               config.shuffle),
       storage_(plan, experiment.model().named_parameter_list(), communicator.rank()),
       optimizer_(plan, storage_, communicator) {}
 
@@ -189,7 +190,8 @@ void Trainer::evaluate_and_log(Progress& bar) {
     // The run's clock is not part of its history: a resumed run must have the same one.
     nlohmann::json entry = nlohmann::json::object();
     for (const auto& [name, value] : results.items()) {
-        if (name.find("runtime") == std::string::npos && name.find("per_second") == std::string::npos) entry[name] = value;
+        if (name.find("runtime") == std::string::npos && name.find("per_second") == std::string::npos)
+            entry[name] = value;
     }
     progress_.log_history.push_back(entry);
     if (communicator_.rank() == 0) run_.append_evaluation(results);
@@ -207,8 +209,9 @@ void Trainer::save() {
 void Trainer::resume(const std::filesystem::path& checkpoint) {
     progress_ = restore(checkpoint, experiment_, plan_, storage_, communicator_);
     if (progress_.step > length_.total_steps) {
-        throw dist::AgreedUserError(fmt::format("{}: is at update {}, but this run ends at {}; raise num_train_epochs or max_steps",
-                                                checkpoint.string(), progress_.step, length_.total_steps));
+        throw dist::AgreedUserError(
+            fmt::format("{}: is at update {}, but this run ends at {}; raise num_train_epochs or max_steps",
+                        checkpoint.string(), progress_.step, length_.total_steps));
     }
     optimizer_.gather_parameters();
 }

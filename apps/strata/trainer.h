@@ -20,9 +20,9 @@
 namespace strata::app {
 
 struct TrainOutcome {
-    bool stopped = false;     ///< a signal ended the run after saving
-    double seconds = 0;       ///< this process's share of the run
-    std::int64_t steps = 0;   ///< made by this process
+    bool stopped = false;    ///< a signal ended the run after saving
+    double seconds = 0;      ///< this process's share of the run
+    std::int64_t steps = 0;  ///< made by this process
     std::int64_t samples = 0;
     std::int64_t tokens = 0;
 };

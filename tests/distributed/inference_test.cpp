@@ -33,8 +33,9 @@ TEST_F(Inference, predictions_equal_the_reference_on_any_number_of_ranks) {
     const auto reference = read_json(parity("reference.json"))["logits"];
     for (const int ranks : {0, 1, 3}) {
         const fs::path out = *scratch_ / ("predictions-" + std::to_string(ranks) + ".jsonl");
-        const JobResult job = run_strata(ranks, {"predict", "--model_name_or_path", model(), "--test_file", parity("test.tsv"),
-                                                 "--max_seq_length", "48", "--output", out.string()});
+        const JobResult job =
+            run_strata(ranks, {"predict", "--model_name_or_path", model(), "--test_file", parity("test.tsv"),
+                               "--max_seq_length", "48", "--output", out.string()});
         ASSERT_EQ(job.exit_code, 0) << job.output;
         const auto lines = read_lines(out);
         ASSERT_EQ(lines.size(), reference.size());
@@ -49,8 +50,9 @@ TEST_F(Inference, predictions_equal_the_reference_on_any_number_of_ranks) {
 }
 
 TEST_F(Inference, evaluation_equals_the_runs_own) {
-    const JobResult job = run_strata(2, {"evaluate", "--model_name_or_path", model(), "--validation_file", parity("test.tsv"),
-                                         "--max_seq_length", "48", "--output_dir", (*scratch_ / "eval").string()});
+    const JobResult job =
+        run_strata(2, {"evaluate", "--model_name_or_path", model(), "--validation_file", parity("test.tsv"),
+                       "--max_seq_length", "48", "--output_dir", (*scratch_ / "eval").string()});
     ASSERT_EQ(job.exit_code, 0) << job.output;
     const auto run = read_json(*scratch_ / "run/all_results.json");
     const auto again = read_json(*scratch_ / "eval/all_results.json");
@@ -64,8 +66,8 @@ TEST_F(Inference, a_folder_without_a_head_is_refused) {
     for (const char* name : {"config.json", "vocab.txt", "tokenizer_config.json"}) {
         fs::copy(parity(std::string("tiny_bert/") + name), folder, fs::copy_options::overwrite_existing);
     }
-    const JobResult job = run_strata(1, {"predict", "--model_name_or_path", folder.string(), "--test_file", parity("test.tsv"),
-                                         "--output", (*scratch_ / "none.jsonl").string()});
+    const JobResult job = run_strata(1, {"predict", "--model_name_or_path", folder.string(), "--test_file",
+                                         parity("test.tsv"), "--output", (*scratch_ / "none.jsonl").string()});
     EXPECT_EQ(job.exit_code, 2) << job.output;
     EXPECT_FALSE(fs::exists(*scratch_ / "none.jsonl"));
 }
@@ -89,8 +91,8 @@ TEST_F(Inference, plan_writes_json_and_csv_without_mpi) {
     const fs::path json = *scratch_ / "plan.json";
     const fs::path csv = *scratch_ / "plan.csv";
     const JobResult job = run_strata(0, {"plan", "--model_name_or_path", parity("tiny_bert"), "--layer_decay", "0.8",
-                                         "--max_steps", "20", "--warmup_steps", "4", "--learning_rate", "1e-3", "--ranks", "3",
-                                         "--json", json.string(), "--csv", csv.string()});
+                                         "--max_steps", "20", "--warmup_steps", "4", "--learning_rate", "1e-3",
+                                         "--ranks", "3", "--json", json.string(), "--csv", csv.string()});
     ASSERT_EQ(job.exit_code, 0) << job.output;
     const auto plan = read_json(json);
     ASSERT_EQ(plan["groups"].size(), 5u);

@@ -18,7 +18,8 @@ namespace {
 
 std::vector<std::string> command(int ranks, const std::vector<std::string>& arguments, const std::string& program) {
     std::vector<std::string> words;
-    if (ranks > 0) words = {"mpirun", "--allow-run-as-root", "--oversubscribe", "--bind-to", "none", "-np", std::to_string(ranks)};
+    if (ranks > 0)
+        words = {"mpirun", "--allow-run-as-root", "--oversubscribe", "--bind-to", "none", "-np", std::to_string(ranks)};
     words.push_back(program);
     words.insert(words.end(), arguments.begin(), arguments.end());
     return words;
@@ -121,21 +122,38 @@ std::string parity(const std::string& name) {
 
 std::vector<std::string> parity_run(int ranks, const fs::path& output_dir) {
     return {"train",
-            "--model_name_or_path", parity("tiny_bert"),
-            "--train_file", parity("train.tsv"),
-            "--validation_file", parity("test.tsv"),
-            "--output_dir", output_dir.string(),
-            "--per_device_train_batch_size", std::to_string(12 / ranks),
-            "--max_steps", "20",
-            "--warmup_steps", "4",
-            "--learning_rate", "1e-3",
-            "--layer_decay", "0.8",
-            "--weight_decay", "0.01",
-            "--max_seq_length", "48",
-            "--hidden_dropout_prob", "0",
-            "--attention_probs_dropout_prob", "0",
-            "--shuffle", "false",
-            "--logging_steps", "1"};
+            "--model_name_or_path",
+            parity("tiny_bert"),
+            "--train_file",
+            parity("train.tsv"),
+            "--validation_file",
+            parity("test.tsv"),
+            "--output_dir",
+            output_dir.string(),
+            "--per_device_train_batch_size",
+            std::to_string(12 / ranks),
+            "--max_steps",
+            "20",
+            "--warmup_steps",
+            "4",
+            "--learning_rate",
+            "1e-3",
+            "--layer_decay",
+            "0.8",
+            "--weight_decay",
+            "0.01",
+            "--adam_epsilon",
+            "1e-6",
+            "--max_seq_length",
+            "48",
+            "--hidden_dropout_prob",
+            "0",
+            "--attention_probs_dropout_prob",
+            "0",
+            "--shuffle",
+            "false",
+            "--logging_steps",
+            "1"};
 }
 
 std::vector<std::string> with(std::vector<std::string> base, const std::vector<std::string>& more) {

@@ -13,7 +13,8 @@ struct JobResult {
     std::string output;  ///< standard output and error together
 };
 
-/// Runs `strata ARGUMENTS…` on `ranks` ranks, one thread each; 0 ranks means without mpirun. `program` stands in for it.
+/// Runs `strata ARGUMENTS…` on `ranks` ranks, one thread each; 0 ranks means without mpirun. `program` stands in for
+/// it.
 JobResult run_strata(int ranks, const std::vector<std::string>& arguments, const std::string& program = STRATA_PROGRAM);
 
 /// Runs it in the background; the process group is ended, if it still runs, when the object goes.

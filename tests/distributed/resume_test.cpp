@@ -17,8 +17,8 @@ namespace fs = std::filesystem;
 /// Dropout and shuffling on, so that their state would show if it were lost; saves fall between logged steps.
 std::vector<std::string> noisy_run(int ranks, const fs::path& output_dir) {
     return with(parity_run(ranks, output_dir),
-                {"--hidden_dropout_prob", "0.1", "--attention_probs_dropout_prob", "0.1", "--shuffle", "true", "--save_steps", "7",
-                 "--logging_steps", "3", "--eval_steps", "5"});
+                {"--hidden_dropout_prob", "0.1", "--attention_probs_dropout_prob", "0.1", "--shuffle", "true",
+                 "--save_steps", "7", "--logging_steps", "3", "--eval_steps", "5"});
 }
 
 void expect_success(const JobResult& job) {
@@ -34,8 +34,8 @@ std::string bytes_of(const fs::path& path) {
 std::vector<nlohmann::json> history(const fs::path& log) {
     auto lines = read_lines(log);
     for (auto& line : lines) {
-        for (const char* timed : {"tokens_per_second", "seconds", "eval_runtime", "eval_samples_per_second",
-                                  "eval_tokens_per_second"}) {
+        for (const char* timed :
+             {"tokens_per_second", "seconds", "eval_runtime", "eval_samples_per_second", "eval_tokens_per_second"}) {
             line.erase(timed);
         }
     }
@@ -83,7 +83,8 @@ TEST_P(ResumeRanks, cut_run_equals_uncut_run_bit_for_bit) {
     fs::remove_all(scratch / "cut/checkpoint-20");  // as if it had died after update 14's checkpoint
     fs::remove_all(scratch / "cut/checkpoint-7");
     fs::remove(scratch / "cut/model.safetensors");
-    expect_success(run_strata(GetParam(), with(noisy_run(GetParam(), scratch / "cut"), {"--resume_from_checkpoint", "auto"})));
+    expect_success(
+        run_strata(GetParam(), with(noisy_run(GetParam(), scratch / "cut"), {"--resume_from_checkpoint", "auto"})));
     expect_equal_runs(scratch / "whole", scratch / "cut");
 }
 
@@ -136,14 +137,15 @@ TEST(Resume, a_signal_saves_and_stops_with_75_and_the_run_goes_on) {
     BackgroundJob job(2, flags, scratch / "log");
     while (!fs::exists(scratch / "run/metrics.jsonl") && job.wait(0.05) < 0) {
     }
-    job.send(SIGTERM);
+    job.send(SIGUSR1);  // mpirun hands it on and then tells the ranks' exit code; on SIGTERM it tells its own
     ASSERT_EQ(job.wait(60), 75) << bytes_of(scratch / "log");
     const auto last = read_lines(scratch / "run/metrics.jsonl").back()["step"].get<std::int64_t>();
     ASSERT_TRUE(fs::exists(scratch / ("run/checkpoint-" + std::to_string(last))));
     BackgroundJob again(2, with(flags, {"--resume_from_checkpoint", "auto"}), scratch / "log");
-    while (read_lines(scratch / "run/metrics.jsonl").back()["step"].get<std::int64_t>() <= last && again.wait(0.05) < 0) {
+    while (read_lines(scratch / "run/metrics.jsonl").back()["step"].get<std::int64_t>() <= last &&
+           again.wait(0.05) < 0) {
     }
-    again.send(SIGTERM);
+    again.send(SIGUSR1);
     EXPECT_EQ(again.wait(60), 75) << bytes_of(scratch / "log");
 }
 

@@ -9,7 +9,7 @@ namespace strata::testing_support {
 namespace {
 
 constexpr double loss_tolerance = 1e-5;       // relative
-constexpr double parameter_tolerance = 1e-5;  // absolute: key biases have a true gradient of zero
+constexpr double parameter_tolerance = 1e-5;  // absolute
 
 class Ranks : public testing::TestWithParam<int> {};
 
@@ -48,10 +48,12 @@ TEST_P(Ranks, twenty_updates_equal_pytorch) {
         const double norm = reference["steps"][i]["grad_norm"];
         EXPECT_NEAR(lines[i]["grad_norm"].get<double>(), norm, 1e-4 * norm) << "update " << i + 1;
         for (const auto& [group, rate] : reference["steps"][i]["lr"].items()) {
-            EXPECT_NEAR(lines[i]["lr"][group].get<double>(), rate.get<double>(), 1e-9) << group << " at update " << i + 1;
+            EXPECT_NEAR(lines[i]["lr"][group].get<double>(), rate.get<double>(), 1e-9)
+                << group << " at update " << i + 1;
         }
     }
-    EXPECT_LT(largest_difference((scratch / "run/model.safetensors").string(), parity("final.safetensors")), parameter_tolerance);
+    EXPECT_LT(largest_difference((scratch / "run/model.safetensors").string(), parity("final.safetensors")),
+              parameter_tolerance);
     const auto results = read_json(scratch / "run/all_results.json");
     EXPECT_NEAR(results["eval_loss"].get<double>(), reference["eval_loss"].get<double>(), 1e-4);
     EXPECT_EQ(results["eval_accuracy"].get<float>(), reference["eval_accuracy"].get<float>());
@@ -67,13 +69,14 @@ TEST(Training, gradient_accumulation_equals_a_larger_batch) {
 
 // Masks are keyed by a sample's place in the global batch, so even dropout does not depend on the number of ranks.
 TEST(Training, dropout_and_shuffling_do_not_depend_on_ranks) {
-    const std::vector<std::string> noise = {"--hidden_dropout_prob", "0.1", "--attention_probs_dropout_prob", "0.1",
-                                            "--shuffle", "true"};
+    const std::vector<std::string> noise = {
+        "--hidden_dropout_prob", "0.1", "--attention_probs_dropout_prob", "0.1", "--shuffle", "true"};
     const ScratchFolder one;
     const ScratchFolder three;
     const auto reference = train(1, one, noise);
     expect_losses_near(train(3, three, noise), reference);
-    EXPECT_NE(reference[0]["loss"], read_json(parity("reference.json"))["steps"][0]["loss"]) << "dropout must do something";
+    EXPECT_NE(reference[0]["loss"], read_json(parity("reference.json"))["steps"][0]["loss"])
+        << "dropout must do something";
 }
 
 }  // namespace
