@@ -143,7 +143,7 @@ std::vector<std::string> parity_run(int ranks, const fs::path& output_dir) {
             "--weight_decay",
             "0.01",
             "--adam_epsilon",
-            "1e-6",
+            "1e-5",
             "--max_seq_length",
             "48",
             "--hidden_dropout_prob",
