@@ -140,37 +140,48 @@ void append_legacy(const Json& object, const fs::path& path, AddedTokenList& lis
     }
 }
 
-/// A token by role, such as "mask_token". `target` is its place in the configuration, or null for the roles BERT lacks.
-void append_named(const Json& object, const char* key, const fs::path& path, std::string* target,
-                  AddedTokenList& list) {
-    const auto found = object.find(key);
-    if (found != object.end() && found->is_null() && target != nullptr) {
-        const bool optional = std::string_view(key) == "pad_token" || std::string_view(key) == "mask_token";
-        if (optional) target->clear();
+struct Role {
+    std::string_view key;
+    std::string TokenizerConfig::*token;  // null for the roles that BERT has no use for
+    bool indispensable;
+};
+
+// In the order in which the library takes them up.
+constexpr std::array<Role, 7> roles = {{{"bos_token", nullptr, false},
+                                        {"eos_token", nullptr, false},
+                                        {"unk_token", &TokenizerConfig::unk_token, true},
+                                        {"sep_token", &TokenizerConfig::sep_token, true},
+                                        {"pad_token", &TokenizerConfig::pad_token, false},
+                                        {"cls_token", &TokenizerConfig::cls_token, true},
+                                        {"mask_token", &TokenizerConfig::mask_token, false}}};
+
+/// The token of a role: the file's, or the one it has without a file.
+void append_role(const Role& role, const Json& settings, const fs::path& path, TokenizerConfig& config,
+                 AddedTokenList& list) {
+    const auto found = settings.find(role.key);
+    const bool absent = found == settings.end();
+    std::string* token = role.token == nullptr ? nullptr : &(config.*role.token);
+    if (!absent && !found->is_null()) {
+        AddedToken added = added_token_of(*found, true, path);
+        // Indispensable ones must be there; the library would number them after the vocabulary, where no model has a
+        // row.
+        added.implied = token != nullptr && (role.indispensable || added.content == *token);
+        if (token != nullptr) *token = added.content;
+        list.append_special(std::move(added));
+    } else if (token != nullptr) {
+        if (!absent && !role.indispensable) token->clear();  // null: the model has none
+        list.append_special(TokenizerConfig::implied(*token));
     }
-    if (found == object.end() || found->is_null()) {
-        if (target != nullptr && !target->empty()) list.append_special(TokenizerConfig::implied(*target));
-        return;
-    }
-    AddedToken token = added_token_of(*found, true, path);
-    token.implied = target != nullptr && token.content == *target;
-    if (target != nullptr) *target = token.content;
-    list.append_special(std::move(token));
 }
 
 void append_special_tokens(const Json& settings, const fs::path& path, TokenizerConfig& config, AddedTokenList& list) {
-    append_named(settings, "bos_token", path, nullptr, list);
-    append_named(settings, "eos_token", path, nullptr, list);
-    append_named(settings, "unk_token", path, &config.unk_token, list);
-    append_named(settings, "sep_token", path, &config.sep_token, list);
-    append_named(settings, "pad_token", path, &config.pad_token, list);
-    append_named(settings, "cls_token", path, &config.cls_token, list);
-    append_named(settings, "mask_token", path, &config.mask_token, list);
-    constexpr std::array<std::string_view, 7> roles = {"bos_token", "eos_token", "unk_token", "sep_token",
-                                                       "pad_token", "cls_token", "mask_token"};
+    for (const auto& role : roles) append_role(role, settings, path, config, list);
     for (const auto& [key, value] : settings.items()) {
-        if (!key.ends_with("_token") || std::find(roles.begin(), roles.end(), key) != roles.end()) continue;
-        if (value.is_string()) list.append_special(added_token_of(value, true, path));
+        const std::string_view name = key;
+        const bool known = std::any_of(roles.begin(), roles.end(), [&](const Role& role) { return role.key == name; });
+        if (!known && name.ends_with("_token") && value.is_string()) {
+            list.append_special(added_token_of(value, true, path));
+        }
     }
     append_list(settings, "additional_special_tokens", path, list);
     append_list(settings, "extra_special_tokens", path, list);
@@ -182,29 +193,27 @@ TokenizerFiles read_tokenizer_files(const fs::path& folder) {
     const fs::path config_path = folder / "tokenizer_config.json";
     const fs::path json_path = folder / "tokenizer.json";
     Json settings = read_json_if_there(config_path).value_or(Json::object());
-    const auto json = read_json_if_there(json_path);
-    if (!json && !fs::exists(folder / "vocab.txt")) {
+    TokenizerFiles files;
+    TokenizerConfig& config = files.config;
+    config.added_tokens.clear();
+    Json json;  // null where there is no tokenizer.json
+    if (fs::exists(json_path)) {
+        files.source = json_path;
+        auto read = read_tokenizer_json(json_path);
+        files.tokens = std::move(read.tokens);
+        json = std::move(read.rest);
+    } else if (files.source = folder / "vocab.txt"; fs::exists(files.source)) {
+        files.tokens = read_vocabulary_file(files.source);
+    } else {
         user_error(
             "{}: holds neither vocab.txt nor tokenizer.json; name the folder of a BERT model with its vocabulary",
             folder.string());
     }
-
-    TokenizerFiles files;
-    TokenizerConfig& config = files.config;
-    config.added_tokens.clear();
-    std::vector<AddedToken> from_json;
-    if (json) {
-        files.source = json_path;
-        files.tokens = tokens_of_json(wordpiece_model(*json, json_path).at("vocab"), json_path);
-        from_json = added_tokens_of_json(*json, json_path);
-    } else {
-        files.source = folder / "vocab.txt";
-        files.tokens = read_vocabulary_file(files.source);
-    }
+    const auto from_json = added_tokens_of_json(json, json_path);
 
     AddedTokenList list({});
-    if (json && !builds_bert_pipeline(settings, folder)) {
-        read_pipeline(*json, json_path, config);
+    if (!json.is_null() && !builds_bert_pipeline(settings, folder)) {
+        read_pipeline(json, json_path, config);
         list = AddedTokenList(from_json);
     } else {
         read_settings(settings, config_path, config);
@@ -215,7 +224,7 @@ TokenizerFiles read_tokenizer_files(const fs::path& folder) {
         if (const auto map = read_json_if_there(folder / "special_tokens_map.json")) settings.update(*map);
         const fs::path legacy = folder / "added_tokens.json";
         if (const auto added = read_json_if_there(legacy)) append_legacy(*added, legacy, list);
-        for (auto& token : from_json) list.replace_or_append(std::move(token));
+        for (const auto& token : from_json) list.replace_or_append(token);
     }
     append_special_tokens(settings, config_path, config, list);
     config.added_tokens = list.take();

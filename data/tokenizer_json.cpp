@@ -3,9 +3,11 @@
 #include <algorithm>
 #include <optional>
 #include <string_view>
+#include <utility>
 
 #include "core/error.h"
 #include "core/file.h"
+#include "data/vocabulary_file.h"
 
 namespace strata::data {
 namespace {
@@ -25,6 +27,22 @@ const Json& member(const Json& object, const char* key) {
 bool flag(const Json& object, const char* key, bool fallback) {
     const Json& value = member(object, key);
     return value.is_boolean() ? value.get<bool>() : fallback;
+}
+
+template <typename AnyJson>
+AnyJson parse_object(const fs::path& path) {
+    const std::string content = read_file(path);
+    try {
+        AnyJson json = AnyJson::parse(content);
+        if (!json.is_object()) user_error("{}:1: must hold a JSON object", path.string());
+        return json;
+    } catch (const nlohmann::detail::parse_error& error) {
+        const auto end =
+            std::min(std::max<std::size_t>(error.byte, 1) - 1, content.size());  // before the last byte read
+        const auto line = 1 + std::count(content.begin(), content.begin() + static_cast<std::ptrdiff_t>(end), '\n');
+        user_error("{}:{}: is not valid JSON ({}); take the file anew from the model's origin", path.string(), line,
+                   error.what());
+    }
 }
 
 void read_normalizer(const Json& normalizer, const fs::path& path, TokenizerConfig& config) {
@@ -87,17 +105,7 @@ void read_processor(const Json& processor, const fs::path& path, TokenizerConfig
 }  // namespace
 
 Json read_json(const fs::path& path) {
-    const std::string content = read_file(path);
-    try {
-        Json json = Json::parse(content);
-        if (!json.is_object()) user_error("{}:1: must hold a JSON object", path.string());
-        return json;
-    } catch (const Json::parse_error& error) {
-        const auto end = std::min(error.byte, content.size());
-        const auto line = 1 + std::count(content.begin(), content.begin() + static_cast<std::ptrdiff_t>(end), '\n');
-        user_error("{}:{}: is not valid JSON ({}); take the file anew from the model's origin", path.string(), line,
-                   error.what());
-    }
+    return parse_object<Json>(path);
 }
 
 std::string string_or(const Json& object, const char* key, const std::string& fallback) {
@@ -126,14 +134,18 @@ AddedToken added_token_of(const Json& value, bool special, const fs::path& path)
     return token;
 }
 
-const Json& wordpiece_model(const Json& tokenizer, const fs::path& path) {
-    const Json& model = member(tokenizer, "model");
-    const std::string type = string_or(model, "type", "WordPiece");  // old files have none
-    if (type != "WordPiece" || !model.is_object() || !model.contains("vocab")) {
-        user_error("{}: the tokenizer's model is '{}'; only a WordPiece with a vocabulary is supported: {}",
+TokenizerJson read_tokenizer_json(const fs::path& path) {
+    auto json = parse_object<nlohmann::json>(path);  // sorted keys: a vocabulary is too large for linear searches
+    auto& model = json["model"];
+    const bool typed = model.is_object() && model.contains("type");
+    const std::string type = typed ? model["type"].dump() : "\"WordPiece\"";  // old files name none
+    if (type != "\"WordPiece\"" || !model.contains("vocab")) {
+        user_error("{}: the tokenizer's model is {}; only a WordPiece with a vocabulary is supported: {}",
                    path.string(), type, remedy);
     }
-    return model;
+    const nlohmann::json vocab = std::move(model["vocab"]);
+    model.erase("vocab");
+    return {tokens_of_json(vocab, path), Json(json)};
 }
 
 std::vector<AddedToken> added_tokens_of_json(const Json& tokenizer, const fs::path& path) {
@@ -145,7 +157,7 @@ std::vector<AddedToken> added_tokens_of_json(const Json& tokenizer, const fs::pa
 }
 
 void read_pipeline(const Json& tokenizer, const fs::path& path, TokenizerConfig& config) {
-    const Json& model = wordpiece_model(tokenizer, path);
+    const Json& model = member(tokenizer, "model");
     config.unk_token = string_or(model, "unk_token", config.unk_token);
     config.continuing_prefix = string_or(model, "continuing_subword_prefix", config.continuing_prefix);
     const Json& longest = member(model, "max_input_chars_per_word");

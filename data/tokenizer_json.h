@@ -11,7 +11,8 @@
 
 namespace strata::data {
 
-using Json = nlohmann::ordered_json;  // the order of a file's keys decides the ids of added tokens
+// Keys in the file's order, which decides the ids of added tokens. For small objects: each key is a linear search.
+using Json = nlohmann::ordered_json;
 
 /// The file's object. Throws UserError naming file and line where it is not JSON.
 Json read_json(const std::filesystem::path& path);
@@ -22,8 +23,12 @@ std::string string_or(const Json& object, const char* key, const std::string& fa
 /// A token written as a string or as an object with "content" and flags.
 AddedToken added_token_of(const Json& value, bool special, const std::filesystem::path& path);
 
-/// tokenizer.json's `model`, which must be a WordPiece with a vocabulary.
-const Json& wordpiece_model(const Json& tokenizer, const std::filesystem::path& path);
+/// tokenizer.json: the WordPiece model's tokens, and all the rest.
+struct TokenizerJson {
+    std::vector<std::string> tokens;  // in the order of their ids
+    Json rest;                        // without model.vocab
+};
+TokenizerJson read_tokenizer_json(const std::filesystem::path& path);
 
 std::vector<AddedToken> added_tokens_of_json(const Json& tokenizer, const std::filesystem::path& path);
 

@@ -44,7 +44,7 @@ std::vector<std::string> read_vocabulary_file(const std::filesystem::path& path)
     return tokens;
 }
 
-std::vector<std::string> tokens_of_json(const nlohmann::ordered_json& vocab, const std::filesystem::path& path) {
+std::vector<std::string> tokens_of_json(const nlohmann::json& vocab, const std::filesystem::path& path) {
     std::vector<std::string> tokens;
     if (vocab.is_array()) {
         for (const auto& token : vocab) {

@@ -13,6 +13,6 @@ namespace strata::data {
 std::vector<std::string> read_vocabulary_file(const std::filesystem::path& path);
 
 /// `vocab`: an object from token to id, or a list of tokens. Ids that no token has give empty tokens.
-std::vector<std::string> tokens_of_json(const nlohmann::ordered_json& vocab, const std::filesystem::path& path);
+std::vector<std::string> tokens_of_json(const nlohmann::json& vocab, const std::filesystem::path& path);
 
 }  // namespace strata::data

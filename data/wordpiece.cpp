@@ -71,15 +71,16 @@ struct WordPieceTokenizer::State {
           added(number_added_tokens(config.added_tokens, vocabulary)),
           raw_finder(make_finder(added, false, normalizer, config.split_special_tokens)),
           normalized_finder(make_finder(added, true, normalizer, config.split_special_tokens)) {
-        unk = required(config.unk_token, "unk_token", source);
-        cls = required(config.cls_token, "cls_token", source);
-        sep = required(config.sep_token, "sep_token", source);
+        unk = required(vocabulary.id(config.unk_token), config.unk_token, "unk_token", source);
+        cls = required(id_of(config.cls_token), config.cls_token, "cls_token", source);
+        sep = required(id_of(config.sep_token), config.sep_token, "sep_token", source);
         for (const auto& token : added) id_limit = std::max(id_limit, static_cast<std::size_t>(token.id) + 1);
         id_limit = std::max(id_limit, vocabulary.size());
     }
 
-    std::int32_t required(const std::string& token, const char* role, const std::string& source) const {
-        if (const auto id = id_of(token)) return *id;
+    static std::int32_t required(std::optional<std::int32_t> id, const std::string& token, const char* role,
+                                 const std::string& source) {
+        if (id) return *id;
         user_error(
             "{}: has no token '{}', which is the {}; take the vocabulary that belongs to the model, or name the right "
             "token in tokenizer_config.json",

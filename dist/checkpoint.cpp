@@ -32,7 +32,7 @@ std::string readable_bytes(std::uint64_t bytes) {
 void require_space(const fs::path& folder, std::uint64_t needed) {
     const std::uint64_t available = free_bytes(folder);
     if (available >= needed) return;
-    system_error(
+    user_error(
         "{}: a checkpoint needs {} and the disk has {} free ({} and {} bytes): make room, keep fewer checkpoints "
         "(--save_total_limit), or save elsewhere (--output_dir)",
         folder.string(), readable_bytes(needed), readable_bytes(available), needed, available);

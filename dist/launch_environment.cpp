@@ -90,6 +90,14 @@ void check_ranges(const LaunchEnvironment& launch) {
     }
 }
 
+std::string remedy(const LaunchEnvironment& launch) {
+    if (launch.launcher == Launcher::slurm || launch.launcher == Launcher::pmi) {
+        return fmt::format("Start it with srun --mpi=pmix, or with mpirun -np {} inside the allocation", launch.size);
+    }
+    return fmt::format("Start it with mpirun -np {}, with the mpirun of the MPI library that strata was built with",
+                       launch.size);
+}
+
 }  // namespace
 
 EnvironmentMap process_environment() {
@@ -127,11 +135,9 @@ LaunchEnvironment read_launch_environment(const EnvironmentMap& environment, con
 
 LaunchEnvironment verify_launch(const LaunchEnvironment& launch, const MpiPlace& mpi) {
     if (launch.launcher != Launcher::none && (launch.rank != mpi.rank || launch.size != mpi.size)) {
-        user_error(
-            "{} started this process as rank {} of {}, but MPI says rank {} of {}: each process would train alone. "
-            "Start it "
-            "with mpirun of the MPI it was built with, or under Slurm with srun --mpi=pmix",
-            launcher_name(launch.launcher), launch.rank, launch.size, mpi.rank, mpi.size);
+        user_error("{} started this process as rank {} of {}, but MPI says rank {} of {}{}. {}",
+                   launcher_name(launch.launcher), launch.rank, launch.size, mpi.rank, mpi.size,
+                   mpi.size == 1 ? ": each process would train alone" : "", remedy(launch));
     }
     LaunchEnvironment verified = launch;
     verified.rank = mpi.rank;

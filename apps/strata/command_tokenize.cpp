@@ -2,6 +2,7 @@
 #include <cstdio>
 #include <fstream>
 #include <iostream>
+#include <limits>
 #include <string>
 
 #include "apps/strata/commands.h"
@@ -37,6 +38,7 @@ int run_tokenize(const Config& config) {
     if (config.input.empty()) user_error("--input is missing: name a text file, or - for standard input");
     const auto tokenizer = data::WordPieceTokenizer::from_folder(config.model_name_or_path);
     const auto encoding = data::parse_encoding(config.encoding);
+    const std::int64_t limit = config.max_seq_length.value_or(std::numeric_limits<std::int64_t>::max());
     std::ifstream file;
     if (config.input != "-") {
         file.open(config.input, std::ios::binary);
@@ -47,7 +49,7 @@ int run_tokenize(const Config& config) {
     std::int64_t number = 0;
     for (std::string line; std::getline(in, line);) {
         const std::string text = line_text(std::move(line), encoding, config.input, ++number);
-        print_ids(tokenizer.encode(text, std::nullopt, config.max_seq_length).ids, out);
+        print_ids(tokenizer.encode(text, std::nullopt, limit).ids, out);
         if (out.size() > 1 << 16) {
             std::fwrite(out.data(), 1, out.size(), stdout);
             out.clear();

@@ -72,8 +72,8 @@ void validate_run(const Config& config) {
     if (config.eval_steps) require_positive(*config.eval_steps, "eval_steps");
     if (config.max_train_samples) require_positive(*config.max_train_samples, "max_train_samples");
     if (config.max_eval_samples) require_positive(*config.max_eval_samples, "max_eval_samples");
-    if (config.max_seq_length < 3) {
-        user_error("max_seq_length is {}; it must be at least 3: [CLS], a token, [SEP]", config.max_seq_length);
+    if (config.max_seq_length && *config.max_seq_length < 3) {
+        user_error("max_seq_length is {}; it must be at least 3: [CLS], a token, [SEP]", *config.max_seq_length);
     }
     if (config.max_steps == 0 || config.max_steps < -1) {
         user_error("max_steps is {}; it must be at least 1, or -1 for as many as num_train_epochs gives",

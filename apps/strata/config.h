@@ -26,7 +26,7 @@ struct Config {
     std::string input;
     std::string encoding = "utf-8";
     std::string header = "auto";
-    std::int64_t max_seq_length = 128;
+    std::optional<std::int64_t> max_seq_length;  ///< default_sequence_limit where unset; tokenize: no limit
     std::optional<std::int64_t> max_train_samples;
     std::optional<std::int64_t> max_eval_samples;
     bool shuffle = true;
@@ -86,6 +86,9 @@ struct Config {
     // checkpoint inspect
     std::string checkpoint;
 };
+
+/// Longest input in tokens where the user sets none, if the model has as many positions: run_glue.py's.
+inline constexpr std::int64_t default_sequence_limit = 128;
 
 /// Throws UserError, naming the key and the remedy, for values out of range and combinations that contradict.
 void validate(const Config& config);

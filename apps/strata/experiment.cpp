@@ -33,20 +33,26 @@ data::LabelSet in_order_of_head(data::LabelSet labels, const models::BertConfig&
     return labels;
 }
 
+/// What the user set, else the default or as many positions as the model has. Throws UserError for more than it has.
+std::int64_t sequence_limit(const Config& config, const models::BertConfig& model) {
+    const std::int64_t positions = model.max_position_embeddings;
+    if (config.max_seq_length && *config.max_seq_length > positions) {
+        user_error("max_seq_length is {}, but the model in {} has only {} positions", *config.max_seq_length,
+                   config.model_name_or_path, positions);
+    }
+    return config.max_seq_length.value_or(std::min(default_sequence_limit, positions));
+}
+
 std::shared_ptr<const data::WordPieceTokenizer> load_tokenizer(const Config& config, const models::BertConfig& model) {
     const fs::path folder = config.model_name_or_path;
     auto tokenizer = std::make_shared<data::WordPieceTokenizer>(data::WordPieceTokenizer::from_folder(folder));
     models::check_vocabulary(model, static_cast<std::int64_t>(tokenizer->vocab_size()), folder / "vocab.txt");
-    if (config.max_seq_length > model.max_position_embeddings) {
-        user_error("max_seq_length is {}, but the model in {} has only {} positions", config.max_seq_length,
-                   folder.string(), model.max_position_embeddings);
-    }
     return tokenizer;
 }
 
 Corpus load_corpus(const Config& config, const Experiment& experiment, const fs::path& path, data::Split split) {
     const auto dataset = data::read_dataset(path, read_options(config, split), &experiment.labels);
-    return tokenize_dataset(dataset, *experiment.tokenizer, config.max_seq_length);
+    return tokenize_dataset(dataset, *experiment.tokenizer, experiment.sequence_limit);
 }
 
 /// The files that `path` stands for: itself, or several where the task's split has several.
@@ -106,6 +112,7 @@ Experiment load_for_training(const Config& config) {
     const fs::path train_file = files_of(config, config.train_file, data::Split::train).front().path;
     experiment.labels = in_order_of_head(data::labels_of(train_file, read_options(config, data::Split::train)), head);
     experiment.tokenizer = load_tokenizer(config, head);
+    experiment.sequence_limit = sequence_limit(config, head);
     experiment.train = load_corpus(config, experiment, train_file, data::Split::train);
     if (!config.validation_file.empty())
         experiment.validation = load_evaluation(config, experiment, config.validation_file);
@@ -134,6 +141,7 @@ Experiment load_for_inference(const Config& config, bool needs_labels) {
     }
     experiment.labels = labels_of_model(experiment.loaded.config);
     experiment.tokenizer = load_tokenizer(config, experiment.loaded.config);
+    experiment.sequence_limit = sequence_limit(config, experiment.loaded.config);
     if (needs_labels) {
         experiment.validation = load_evaluation(config, experiment, file);
     } else {

@@ -27,6 +27,7 @@ struct Experiment {
     data::LabelSet labels;
     models::LoadedModel loaded;
     std::shared_ptr<const data::WordPieceTokenizer> tokenizer;
+    std::int64_t sequence_limit = 0;  ///< tokens an input is cut to
     std::optional<Corpus> train;
     std::vector<EvaluationSet> validation;
     std::optional<Corpus> test;

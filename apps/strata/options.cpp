@@ -105,7 +105,8 @@ std::vector<Option> make_table() {
          &C::max_seq_length,
          model_commands & ~command_plan,
          data,
-         "Longest input in tokens; longer ones are cut, the longer text of a pair first",
+         "Longest input in tokens; longer ones are cut, the longer text of a pair first; default 128, tokenize: no "
+         "limit",
          "",
          {},
          ""},

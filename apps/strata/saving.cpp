@@ -79,9 +79,16 @@ std::string trainer_state_json(const Config& config, const optim::Plan& plan, co
     return state.dump(2) + "\n";
 }
 
-std::uint64_t model_bytes(const optim::Plan& plan) {
-    constexpr std::uint64_t room_for_small_files = 16u << 20;
-    return static_cast<std::uint64_t>(plan.elements()) * sizeof(float) + room_for_small_files;
+/// About what save_model will write: weights, the tokenizer's files, and room for headers and config.json.
+std::uint64_t model_bytes(const optim::Plan& plan, const std::filesystem::path& model_folder) {
+    constexpr std::uint64_t room_for_headers = 256u << 10;
+    std::uint64_t bytes = static_cast<std::uint64_t>(plan.elements()) * sizeof(float) + room_for_headers;
+    for (const char* name : {"vocab.txt", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"}) {
+        std::error_code absent;
+        const auto size = std::filesystem::file_size(model_folder / name, absent);
+        if (!absent) bytes += size;
+    }
+    return bytes;
 }
 
 void print_notes(const char* title, const std::vector<dist::StateNote>& notes) {
@@ -119,7 +126,7 @@ dist::CheckpointContent checkpoint_content(const Config& config, const Experimen
         models::save_model(folder, experiment.model().named_parameter_list(), experiment.loaded.config,
                            experiment.model_folder);
     };
-    content.file_bytes = model_bytes(plan);
+    content.file_bytes = model_bytes(plan, experiment.model_folder);
     content.trainer_state = trainer_state_json(config, plan, progress, epoch);
     return content;
 }

@@ -52,7 +52,7 @@ class CheckpointTest : public ::testing::Test {
         std::string text;
         try {
             write_checkpoint(world_, where, content, options);
-        } catch (const SystemError& error) {
+        } catch (const std::runtime_error& error) {
             text = error.what();
         }
         for (const std::string& other : world_.all_gather_bytes(text)) EXPECT_EQ(other, text);
