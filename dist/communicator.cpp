@@ -37,7 +37,8 @@ std::int64_t bytes_of(ElementType type) {
 }
 
 Pending& Pending::operator=(Pending&& other) noexcept {
-    std::swap(operation_, other.operation_);
+    const Pending held(std::move(*this));  // waits for what this held
+    operation_ = std::move(other.operation_);
     return *this;
 }
 

@@ -1,0 +1,396 @@
+#include "dist/zero_optimizer.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+
+#include "dist/mpi_communicator.h"
+#include "tests/dist/plan_support.h"
+
+namespace strata::dist {
+namespace {
+
+using testing::awkward_groups;
+using testing::bits_of;
+using testing::make_parameters;
+using testing::make_test_plan;
+using testing::TestGroup;
+
+constexpr std::int64_t samples = 24;  // whole shares for 1 to 4 ranks
+
+/// A small network over all of awkward_groups()' parameters: each takes part in the loss.
+class Model {
+  public:
+    explicit Model(NamedParameters parameters) : parameters_(std::move(parameters)) {
+        auto generator = at::make_generator<at::CPUGeneratorImpl>(5);
+        ids_ = torch::randint(101, {samples, 6}, generator, torch::kInt64);
+        labels_ = torch::randint(3, {samples}, generator, torch::kInt64);
+    }
+
+    /// This rank's part of the mean loss over all samples.
+    torch::Tensor loss(int rank, int ranks) const {
+        const std::int64_t share = samples / ranks;
+        const auto ids = ids_.narrow(0, rank * share, share);
+        const auto x = torch::embedding(at("word"), ids).mean(1);
+        const auto gate =
+            torch::tanh(torch::matmul(torch::ones({1, 13}), at("kept.weight")).sum() + at("kept.bias").sum());
+        auto h = torch::tanh(torch::matmul(x, at("dense.weight")) + at("dense.bias")) * at("norm.weight") + gate;
+        h = h + at("out.bias").sum();
+        const auto logits = torch::matmul(h, at("head.weight")) + at("head.bias");
+        const auto sum = torch::nn::functional::cross_entropy(
+            logits, labels_.narrow(0, rank * share, share),
+            torch::nn::functional::CrossEntropyFuncOptions().reduction(torch::kSum));
+        return sum / static_cast<double>(samples);
+    }
+
+    const NamedParameters& parameters() const { return parameters_; }
+    torch::Tensor at(const std::string& name) const {
+        for (const auto& [key, tensor] : parameters_) {
+            if (key == name) return tensor;
+        }
+        throw std::logic_error("no " + name);
+    }
+
+  private:
+    NamedParameters parameters_;
+    torch::Tensor ids_;
+    torch::Tensor labels_;
+};
+
+/// A model under ZeroOptimizer.
+struct Run {
+    Run(std::vector<TestGroup> from, Communicator& with, const optim::OptimizerConfig& optimizer = {},
+        ZeroOptions options = {})
+        : groups(std::move(from)),
+          plan(make_test_plan(groups, with.size(), optimizer)),
+          communicator(with),
+          model(make_parameters(groups)),
+          storage(plan, model.parameters(), with.rank()),
+          zero(plan, storage, with, options) {}
+
+    StepReport train(std::int64_t step, double max_norm = 0.0) {
+        storage.zero_gradients();
+        const auto loss = model.loss(communicator.rank(), communicator.size());
+        loss.backward();
+        return zero.step({step, max_norm, loss.item<double>()});
+    }
+
+    std::vector<TestGroup> groups;
+    optim::Plan plan;
+    Communicator& communicator;
+    Model model;
+    GroupStorage storage;
+    ZeroOptimizer zero;
+};
+
+/// The same training in one process by torch's own optimizers, a parameter group for each (group, decays).
+class Reference {
+  public:
+    Reference(const std::vector<TestGroup>& groups, const optim::OptimizerConfig& config)
+        : model_(make_parameters(groups)) {
+        std::vector<torch::optim::OptimizerParamGroup> options;
+        for (const TestGroup& group : groups) {
+            for (const auto& parameter : group.parameters) {
+                torch::Tensor tensor = model_.at(parameter.name);
+                if (group.multiplier == 0.0) {
+                    tensor.set_requires_grad(false);
+                    continue;
+                }
+                live_.push_back(tensor);
+                options.push_back(
+                    option(tensor, 0.01 * group.multiplier, parameter.decays ? config.weight_decay : 0.0, config));
+            }
+        }
+        if (config.kind == optim::OptimizerKind::adamw) {
+            optimizer_ = std::make_unique<torch::optim::AdamW>(options);
+        } else {
+            optimizer_ = std::make_unique<torch::optim::SGD>(options, torch::optim::SGDOptions(0.01));
+        }
+    }
+
+    struct Step {
+        double loss;
+        double norm;
+    };
+    Step train(double max_norm) {
+        optimizer_->zero_grad();
+        const auto loss = model_.loss(0, 1);
+        loss.backward();
+        double norm = 0;
+        if (max_norm > 0) {
+            norm = torch::nn::utils::clip_grad_norm_(live_, max_norm);
+        } else {
+            for (const auto& tensor : live_) norm += std::pow(tensor.grad().norm().item<double>(), 2);
+            norm = std::sqrt(norm);
+        }
+        optimizer_->step();
+        return {loss.item<double>(), norm};
+    }
+    const NamedParameters& parameters() const { return model_.parameters(); }
+
+  private:
+    static torch::optim::OptimizerParamGroup option(const torch::Tensor& tensor, double lr, double decay,
+                                                    const optim::OptimizerConfig& config) {
+        std::unique_ptr<torch::optim::OptimizerOptions> options;
+        if (config.kind == optim::OptimizerKind::adamw) {
+            options = std::make_unique<torch::optim::AdamWOptions>(torch::optim::AdamWOptions(lr)
+                                                                       .betas({config.beta1, config.beta2})
+                                                                       .eps(config.epsilon)
+                                                                       .weight_decay(decay));
+        } else {
+            options = std::make_unique<torch::optim::SGDOptions>(
+                torch::optim::SGDOptions(lr).momentum(config.momentum).nesterov(config.nesterov).weight_decay(decay));
+        }
+        return {{tensor}, std::move(options)};
+    }
+
+    Model model_;
+    std::vector<torch::Tensor> live_;
+    std::unique_ptr<torch::optim::Optimizer> optimizer_;
+};
+
+double distance(const NamedParameters& a, const NamedParameters& b) {
+    double largest = 0;
+    for (std::size_t i = 0; i < a.size(); ++i) {
+        largest = std::max(largest, (a[i].second.detach() - b[i].second.detach()).abs().max().item<double>());
+    }
+    return largest;
+}
+
+class Zero : public ::testing::Test {
+  protected:
+    /// Trains both and compares losses, norms and parameters at every step.
+    void expect_like_torch(const optim::OptimizerConfig& config, double max_norm, ZeroOptions options = {}) {
+        Run run(awkward_groups(), communicator_, config, options);
+        Reference reference(run.groups, config);
+        for (std::int64_t step = 0; step < 20; ++step) {
+            const auto report = run.train(step, max_norm);
+            const auto expected = reference.train(max_norm);
+            EXPECT_NEAR(report.loss, expected.loss, 1e-5 * expected.loss) << "step " << step;
+            EXPECT_NEAR(report.grad_norm, expected.norm, 1e-5 * expected.norm) << "step " << step;
+            EXPECT_FALSE(report.skipped);
+        }
+        EXPECT_LT(distance(run.model.parameters(), reference.parameters()), 1e-5);
+        const std::string bits = bits_of(run.model.parameters());
+        for (const auto& other : communicator_.all_gather_bytes(bits)) EXPECT_TRUE(other == bits) << "ranks differ";
+    }
+
+    MpiCommunicator communicator_;
+};
+
+TEST_F(Zero, AdamWEqualsTorchWithParameterGroups) {
+    optim::OptimizerConfig config;
+    config.weight_decay = 0.1;
+    expect_like_torch(config, 0.0);
+}
+
+TEST_F(Zero, ClippingEqualsClipGradNorm) {
+    optim::OptimizerConfig config;
+    config.weight_decay = 0.1;
+    expect_like_torch(config, 0.05);
+}
+
+TEST_F(Zero, SgdWithMomentumEqualsTorch) {
+    optim::OptimizerConfig config;
+    config.kind = optim::OptimizerKind::sgd;
+    config.momentum = 0.9;
+    config.nesterov = true;
+    config.weight_decay = 0.01;
+    expect_like_torch(config, 0.0);
+}
+
+TEST_F(Zero, PlainSgdEqualsTorch) {
+    optim::OptimizerConfig config;
+    config.kind = optim::OptimizerKind::sgd;
+    expect_like_torch(config, 1.0);
+}
+
+TEST_F(Zero, SmallChunksAndBucketsChangeNothing) {
+    expect_like_torch({}, 1.0, {.reduce_bytes = 200, .gather_bytes = 1000});
+}
+
+TEST_F(Zero, OneStepEqualsOneRankWithinRounding) {
+    MpiCommunicator alone(MPI_COMM_SELF);
+    Run together(awkward_groups(), communicator_);
+    Run single(awkward_groups(), alone);
+    for (std::int64_t step = 0; step < 10; ++step) {
+        const auto a = together.train(step, 1.0);
+        const auto b = single.train(step, 1.0);
+        EXPECT_NEAR(a.loss, b.loss, 1e-6);
+        for (std::size_t g = 0; g < a.group_grad_norms.size(); ++g) {
+            EXPECT_NEAR(a.group_grad_norms[g], b.group_grad_norms[g], 1e-6) << together.groups[g].name;
+        }
+    }
+    EXPECT_LT(distance(together.model.parameters(), single.model.parameters()), 5e-6);
+}
+
+TEST_F(Zero, RunsRepeatBitForBit) {
+    Run first(awkward_groups(), communicator_);
+    Run second(awkward_groups(), communicator_);
+    for (std::int64_t step = 0; step < 5; ++step) {
+        EXPECT_EQ(first.train(step, 1.0).grad_norm, second.train(step, 1.0).grad_norm);
+    }
+    EXPECT_EQ(bits_of(first.model.parameters()), bits_of(second.model.parameters()));
+}
+
+TEST_F(Zero, AFrozenGroupIsUntouchedAndCostsNothing) {
+    Run run(awkward_groups(), communicator_);
+    const std::string weight = bits_of(run.model.at("kept.weight"));
+    const std::string bias = bits_of(run.model.at("kept.bias"));
+    const auto report = run.train(0);
+    run.train(1);
+    EXPECT_EQ(bits_of(run.model.at("kept.weight")), weight);
+    EXPECT_EQ(bits_of(run.model.at("kept.bias")), bias);
+    EXPECT_EQ(report.group_grad_norms[1], 0.0);
+    EXPECT_EQ(report.learning_rates[1], 0.0);
+    EXPECT_EQ(run.storage.group_steps(), (std::vector<std::int64_t>{2, 0, 2, 2, 2}));
+
+    auto without = run.groups;
+    without.erase(without.begin() + 1);
+    Run bare(awkward_groups(), communicator_);
+    std::int64_t padded = 0;
+    for (const TestGroup& group : without) {
+        const optim::Plan plan = make_test_plan({group}, communicator_.size());
+        padded += optim::padded_elements(plan.groups[0].elements, communicator_.size());
+    }
+    const std::int64_t n = communicator_.size();
+    EXPECT_EQ(report.traffic.all_gather.bytes, padded * 4 * (n - 1) / n) << "the frozen group is in no gather";
+    const std::int64_t norms = 2 * static_cast<std::int64_t>(run.groups.size() + 1) * 8 * (n - 1) / n;
+    EXPECT_EQ(report.traffic.all_reduce.bytes, 2 * (padded * 4 * (n - 1) / n) + norms) << "nor in the reduction";
+}
+
+TEST_F(Zero, EachGroupMovesAtItsOwnRate) {
+    optim::OptimizerConfig config;
+    config.kind = optim::OptimizerKind::sgd;
+    Run run(awkward_groups(), communicator_, config);
+    std::vector<torch::Tensor> before;
+    for (const auto& [name, parameter] : run.model.parameters()) before.push_back(parameter.detach().clone());
+    const auto report = run.train(0);
+    std::size_t next = 0;
+    for (std::size_t g = 0; g < run.groups.size(); ++g) {
+        EXPECT_DOUBLE_EQ(report.learning_rates[g], 0.01 * run.groups[g].multiplier);
+        for (const auto& parameter : run.groups[g].parameters) {
+            const torch::Tensor now = run.model.at(parameter.name).detach();
+            torch::Tensor expected = before[next++];
+            if (run.storage.live(g))
+                expected = expected - report.learning_rates[g] * run.model.at(parameter.name).grad();
+            EXPECT_TRUE(torch::allclose(now, expected, 0, 1e-7)) << parameter.name;
+        }
+    }
+}
+
+class NotFinite : public Zero, public ::testing::WithParamInterface<float> {};
+
+TEST_P(NotFinite, OneElementOnOneRankLeavesEveryRankUnchangedBitForBit) {
+    Run run(awkward_groups(), communicator_);
+    run.train(0);
+    std::string before = bits_of(run.model.parameters());
+    const auto state = [&] {
+        std::string bits;
+        for (std::size_t g = 0; g < run.storage.groups(); ++g) {
+            if (!run.storage.live(g)) continue;
+            const auto bytes = static_cast<std::size_t>(run.storage.slice(g).size()) * sizeof(float);
+            if (bytes == 0) continue;
+            bits.append(reinterpret_cast<const char*>(run.storage.buffers(g).exp_avg), bytes);
+            bits.append(reinterpret_cast<const char*>(run.storage.buffers(g).exp_avg_sq), bytes);
+        }
+        return bits;
+    };
+    const std::string moments = state();
+    const auto steps = run.storage.group_steps();
+    for (const char* name : {"word", "out.bias", "head.bias"}) {
+        run.storage.zero_gradients();
+        const auto loss = run.model.loss(communicator_.rank(), communicator_.size());
+        loss.backward();
+        if (communicator_.rank() == communicator_.size() - 1) run.model.at(name).grad().view(-1)[1] = GetParam();
+        const auto report = run.zero.step({1, 1.0, loss.item<double>()});
+        EXPECT_TRUE(report.skipped) << name;
+        EXPECT_EQ(report.traffic.all_gather.calls, 0) << name;
+        EXPECT_TRUE(std::isfinite(report.loss)) << name;
+        EXPECT_TRUE(bits_of(run.model.parameters()) == before) << name;
+        EXPECT_TRUE(state() == moments) << name;
+        EXPECT_EQ(run.storage.group_steps(), steps) << name;
+    }
+    EXPECT_FALSE(run.train(2).skipped) << "the next step goes on";
+}
+
+constexpr float infinity = std::numeric_limits<float>::infinity();
+INSTANTIATE_TEST_SUITE_P(Values, NotFinite, ::testing::Values(std::nanf(""), infinity, -infinity));
+
+TEST_F(Zero, ALossThatIsNotFiniteSkipsToo) {
+    Run run(awkward_groups(), communicator_);
+    const std::string before = bits_of(run.model.parameters());
+    const double loss = communicator_.rank() == 0 ? std::nan("") : 1.0;
+    EXPECT_TRUE(run.zero.step({0, 1.0, loss}).skipped);
+    EXPECT_TRUE(bits_of(run.model.parameters()) == before);
+}
+
+TEST_F(Zero, PaddingStaysZero) {
+    Run run(awkward_groups(), communicator_);
+    for (std::int64_t step = 0; step < 3; ++step) run.train(step);
+    for (std::size_t g = 0; g < run.storage.groups(); ++g) {
+        const PartedView parts = run.storage.parameter_parts(g);
+        const auto* values = static_cast<const float*>(parts.data);
+        for (std::int64_t i = run.plan.groups[g].elements; i < parts.stride * communicator_.size(); ++i) {
+            ASSERT_EQ(values[i], 0.0F) << run.groups[g].name << " " << i;
+        }
+    }
+}
+
+/// Collectives of one step over `count` groups that share `elements`.
+std::int64_t calls_of_a_step(Communicator& communicator, int count, std::int64_t elements) {
+    std::vector<TestGroup> groups;
+    for (int i = 0; i < count; ++i) {
+        const std::string name = "p" + std::to_string(i);
+        groups.push_back({name, 1.0, {{name, {elements / count}}}});
+    }
+    const optim::Plan plan = make_test_plan(groups, communicator.size());
+    GroupStorage storage(plan, make_parameters(groups), communicator.rank());
+    ZeroOptimizer zero(plan, storage, communicator, {.reduce_bytes = 1 << 20, .gather_bytes = 1 << 20});
+    return zero.step({0, 1.0, 0.0}).traffic.calls();
+}
+
+TEST_F(Zero, CollectivesFollowBytesAndNotGroups) {
+    // 50 x 768 x 64 elements: 9.4 MiB of fp32, whole slices for 1, 2, 3 and 4 ranks.
+    const std::int64_t elements = std::int64_t{50} * 768 * 64;
+    const std::int64_t one = calls_of_a_step(communicator_, 1, elements);
+    EXPECT_EQ(one, 1 + 10 + 10) << "norms, reductions and gathers of 1 MiB";
+    EXPECT_EQ(calls_of_a_step(communicator_, 50, elements), one);
+    EXPECT_EQ(calls_of_a_step(communicator_, 400, elements), one);
+}
+
+TEST_F(Zero, GatherParametersSpreadsWhatWasLoadedIntoSlices) {
+    Run run(awkward_groups(), communicator_);
+    for (std::size_t g = 0; g < run.storage.groups(); ++g) {
+        const optim::Slice slice = run.storage.slice(g);
+        for (std::int64_t i = 0; i < slice.size(); ++i) {
+            run.storage.buffers(g).param[i] = static_cast<float>(g * 10000) + static_cast<float>(slice.begin + i);
+        }
+    }
+    run.zero.gather_parameters();
+    for (std::size_t g = 0; g < run.storage.groups(); ++g) {
+        const auto values = run.storage.parameters(g);
+        for (std::size_t i = 0; i < values.size(); ++i) {
+            ASSERT_EQ(values[i], static_cast<float>(g * 10000 + i)) << "frozen groups too";
+        }
+    }
+}
+
+TEST_F(Zero, AModelCutOffFromItsStorageIsABug) {
+    Run run(awkward_groups(), communicator_);
+    torch::Tensor word = run.model.at("word");
+    word.mutable_grad() = torch::Tensor();
+    EXPECT_THROW(run.zero.step({0, 1.0, 0.0}), std::logic_error);
+}
+
+TEST_F(Zero, OtherStagesAreNotBuilt) {
+    Run run(awkward_groups(), communicator_);
+    optim::Plan plan = run.plan;
+    plan.zero_stage = 2;
+    EXPECT_THROW(ZeroOptimizer(plan, run.storage, communicator_), std::logic_error);
+}
+
+}  // namespace
+}  // namespace strata::dist
