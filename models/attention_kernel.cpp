@@ -235,7 +235,7 @@ STRATA_CLONES void attention_backward(const AttentionProblem& problem, const flo
         product(scores, 1, length, grad, head, result, head, rows, head, task.length);
         task.unpack(result, 1.0F, grad_v, width);
         product(grad_scores, length, 1, k, head, result, head, rows, head, task.length);
-        task.unpack(result, 1.0F, grad_q, width);
+        task.unpack(result, task.scale(), grad_q, width);
         product(grad_scores, 1, length, q, head, result, head, rows, head, task.length);
         task.unpack(result, 1.0F, grad_k, width);
     }

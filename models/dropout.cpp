@@ -101,7 +101,7 @@ class PackedDropout : public torch::autograd::Function<PackedDropout> {
 std::uint64_t dropout_sample_key(const DropoutSite& site, std::int64_t sample_position) {
     std::uint64_t key = mix64(site.key.seed);
     key = mix64(key ^ static_cast<std::uint64_t>(site.key.step));
-    
+    key = mix64(key ^ static_cast<std::uint64_t>(site.id));
     return mix64(key ^ static_cast<std::uint64_t>(sample_position));
 }
 

@@ -143,7 +143,7 @@ void check_coverage(const std::map<std::string, TensorInfo>& tensors, std::uint6
     });
     std::uint64_t reached = 0;
     for (const auto& [name, info] : ordered) {
-        if (info->begin < reached) {
+        if (info->begin != reached) {
             user_error("{}: tensor '{}' begins at byte {}, expected {}: {}; {}", where, *name, info->begin, reached,
                        info->begin < reached ? "it overlaps another" : "there is a hole before it", damaged);
         }
