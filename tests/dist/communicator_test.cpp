@@ -7,6 +7,7 @@
 #include <cstring>
 #include <optional>
 
+#include "core/error.h"
 #include "dist/gather_buckets.h"
 #include "dist/mpi_communicator.h"
 
@@ -110,8 +111,10 @@ TEST_P(Communicators, AllGatherFillsPartsAndLeavesGaps) {
 TEST_P(Communicators, SeveralPiecesAreOneGather) {
     std::vector<Parted> pieces;
     int salt = 0;
-    for (const std::int64_t count : {3, 0, 64, 1, 200})
-        pieces.emplace_back(count, count + salt, rank(), size(), salt++);
+    for (const std::int64_t count : {3, 0, 64, 1, 200}) {
+        pieces.emplace_back(count, count + salt, rank(), size(), salt);
+        ++salt;
+    }
     std::vector<PartedView> views;
     for (auto& piece : pieces) views.push_back(piece.view());
     const auto before = communicator_.traffic();

@@ -60,9 +60,9 @@ class Model {
 };
 
 /// A model under ZeroOptimizer.
-struct Run {
-    Run(std::vector<TestGroup> from, Communicator& with, const optim::OptimizerConfig& optimizer = {},
-        ZeroOptions options = {})
+struct Training {
+    Training(std::vector<TestGroup> from, Communicator& with, const optim::OptimizerConfig& optimizer = {},
+             ZeroOptions options = {})
         : groups(std::move(from)),
           plan(make_test_plan(groups, with.size(), optimizer)),
           communicator(with),
@@ -163,7 +163,7 @@ class Zero : public ::testing::Test {
   protected:
     /// Trains both and compares losses, norms and parameters at every step.
     void expect_like_torch(const optim::OptimizerConfig& config, double max_norm, ZeroOptions options = {}) {
-        Run run(awkward_groups(), communicator_, config, options);
+        Training run(awkward_groups(), communicator_, config, options);
         Reference reference(run.groups, config);
         for (std::int64_t step = 0; step < 20; ++step) {
             const auto report = run.train(step, max_norm);
@@ -213,8 +213,8 @@ TEST_F(Zero, SmallChunksAndBucketsChangeNothing) {
 
 TEST_F(Zero, OneStepEqualsOneRankWithinRounding) {
     MpiCommunicator alone(MPI_COMM_SELF);
-    Run together(awkward_groups(), communicator_);
-    Run single(awkward_groups(), alone);
+    Training together(awkward_groups(), communicator_);
+    Training single(awkward_groups(), alone);
     for (std::int64_t step = 0; step < 10; ++step) {
         const auto a = together.train(step, 1.0);
         const auto b = single.train(step, 1.0);
@@ -227,8 +227,8 @@ TEST_F(Zero, OneStepEqualsOneRankWithinRounding) {
 }
 
 TEST_F(Zero, RunsRepeatBitForBit) {
-    Run first(awkward_groups(), communicator_);
-    Run second(awkward_groups(), communicator_);
+    Training first(awkward_groups(), communicator_);
+    Training second(awkward_groups(), communicator_);
     for (std::int64_t step = 0; step < 5; ++step) {
         EXPECT_EQ(first.train(step, 1.0).grad_norm, second.train(step, 1.0).grad_norm);
     }
@@ -236,7 +236,7 @@ TEST_F(Zero, RunsRepeatBitForBit) {
 }
 
 TEST_F(Zero, AFrozenGroupIsUntouchedAndCostsNothing) {
-    Run run(awkward_groups(), communicator_);
+    Training run(awkward_groups(), communicator_);
     const std::string weight = bits_of(run.model.at("kept.weight"));
     const std::string bias = bits_of(run.model.at("kept.bias"));
     const auto report = run.train(0);
@@ -249,7 +249,6 @@ TEST_F(Zero, AFrozenGroupIsUntouchedAndCostsNothing) {
 
     auto without = run.groups;
     without.erase(without.begin() + 1);
-    Run bare(awkward_groups(), communicator_);
     std::int64_t padded = 0;
     for (const TestGroup& group : without) {
         const optim::Plan plan = make_test_plan({group}, communicator_.size());
@@ -264,7 +263,7 @@ TEST_F(Zero, AFrozenGroupIsUntouchedAndCostsNothing) {
 TEST_F(Zero, EachGroupMovesAtItsOwnRate) {
     optim::OptimizerConfig config;
     config.kind = optim::OptimizerKind::sgd;
-    Run run(awkward_groups(), communicator_, config);
+    Training run(awkward_groups(), communicator_, config);
     std::vector<torch::Tensor> before;
     for (const auto& [name, parameter] : run.model.parameters()) before.push_back(parameter.detach().clone());
     const auto report = run.train(0);
@@ -284,7 +283,7 @@ TEST_F(Zero, EachGroupMovesAtItsOwnRate) {
 class NotFinite : public Zero, public ::testing::WithParamInterface<float> {};
 
 TEST_P(NotFinite, OneElementOnOneRankLeavesEveryRankUnchangedBitForBit) {
-    Run run(awkward_groups(), communicator_);
+    Training run(awkward_groups(), communicator_);
     run.train(0);
     std::string before = bits_of(run.model.parameters());
     const auto state = [&] {
@@ -320,7 +319,7 @@ constexpr float infinity = std::numeric_limits<float>::infinity();
 INSTANTIATE_TEST_SUITE_P(Values, NotFinite, ::testing::Values(std::nanf(""), infinity, -infinity));
 
 TEST_F(Zero, ALossThatIsNotFiniteSkipsToo) {
-    Run run(awkward_groups(), communicator_);
+    Training run(awkward_groups(), communicator_);
     const std::string before = bits_of(run.model.parameters());
     const double loss = communicator_.rank() == 0 ? std::nan("") : 1.0;
     EXPECT_TRUE(run.zero.step({0, 1.0, loss}).skipped);
@@ -328,7 +327,7 @@ TEST_F(Zero, ALossThatIsNotFiniteSkipsToo) {
 }
 
 TEST_F(Zero, PaddingStaysZero) {
-    Run run(awkward_groups(), communicator_);
+    Training run(awkward_groups(), communicator_);
     for (std::int64_t step = 0; step < 3; ++step) run.train(step);
     for (std::size_t g = 0; g < run.storage.groups(); ++g) {
         const PartedView parts = run.storage.parameter_parts(g);
@@ -362,7 +361,7 @@ TEST_F(Zero, CollectivesFollowBytesAndNotGroups) {
 }
 
 TEST_F(Zero, GatherParametersSpreadsWhatWasLoadedIntoSlices) {
-    Run run(awkward_groups(), communicator_);
+    Training run(awkward_groups(), communicator_);
     for (std::size_t g = 0; g < run.storage.groups(); ++g) {
         const optim::Slice slice = run.storage.slice(g);
         for (std::int64_t i = 0; i < slice.size(); ++i) {
@@ -379,14 +378,14 @@ TEST_F(Zero, GatherParametersSpreadsWhatWasLoadedIntoSlices) {
 }
 
 TEST_F(Zero, AModelCutOffFromItsStorageIsABug) {
-    Run run(awkward_groups(), communicator_);
+    Training run(awkward_groups(), communicator_);
     torch::Tensor word = run.model.at("word");
     word.mutable_grad() = torch::Tensor();
     EXPECT_THROW(run.zero.step({0, 1.0, 0.0}), std::logic_error);
 }
 
 TEST_F(Zero, OtherStagesAreNotBuilt) {
-    Run run(awkward_groups(), communicator_);
+    Training run(awkward_groups(), communicator_);
     optim::Plan plan = run.plan;
     plan.zero_stage = 2;
     EXPECT_THROW(ZeroOptimizer(plan, run.storage, communicator_), std::logic_error);
