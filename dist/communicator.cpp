@@ -7,7 +7,7 @@
 namespace strata::dist {
 namespace {
 
-/// Bytes a rank sends when S bytes are gathered or scattered over N ranks by a ring: S(N-1)/N.
+/// Bytes a rank sends when S bytes pass once round a ring of N ranks: S(N-1)/N, rounded down once, at the end.
 std::int64_t ring_bytes(std::int64_t bytes, int ranks) {
     return bytes * (ranks - 1) / ranks;
 }
@@ -68,7 +68,7 @@ TrafficCounters TrafficCounters::operator-(const TrafficCounters& earlier) const
 }
 
 Pending Communicator::all_reduce_sum(const BufferView& buffer) {
-    count(traffic_.all_reduce, 2 * ring_bytes(buffer.count * bytes_of(buffer.type), size_));
+    count(traffic_.all_reduce, ring_bytes(2 * buffer.count * bytes_of(buffer.type), size_));
     return Pending(start_all_reduce_sum(buffer));
 }
 
@@ -93,12 +93,12 @@ Pending Communicator::reduce_scatter_sum(const PartedView& parts) {
 }
 
 void Communicator::all_reduce_sum(std::span<double> values) {
-    count(traffic_.all_reduce, 2 * ring_bytes(static_cast<std::int64_t>(values.size_bytes()), size_));
+    count(traffic_.all_reduce, ring_bytes(2 * static_cast<std::int64_t>(values.size_bytes()), size_));
     do_all_reduce_sum(values);
 }
 
 std::int64_t Communicator::all_reduce_max(std::int64_t value) {
-    count(traffic_.all_reduce, 2 * ring_bytes(static_cast<std::int64_t>(sizeof(value)), size_));
+    count(traffic_.all_reduce, ring_bytes(2 * static_cast<std::int64_t>(sizeof(value)), size_));
     return do_all_reduce_max(value);
 }
 

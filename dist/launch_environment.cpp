@@ -72,11 +72,14 @@ LaunchEnvironment detect(const EnvironmentMap& environment) {
     if (has(environment, "PMI_RANK")) {
         return from_variables(environment, Launcher::pmi, "PMI_RANK", "PMI_SIZE", "MPI_LOCALRANKID", "MPI_LOCALNRANKS");
     }
+    const auto from_torchrun = [&] {
+        return from_variables(environment, Launcher::torchrun, "RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE");
+    };
+    // RANK and WORLD_SIZE alone may come from a batch script's own hand; this only torchrun sets.
+    if (has(environment, "TORCHELASTIC_RUN_ID")) return from_torchrun();
     const bool in_step = has(environment, "SLURM_STEP_ID") || !has(environment, "SLURM_JOB_ID");
     if (has(environment, "SLURM_PROCID") && in_step) return from_slurm(environment);
-    if (has(environment, "RANK") && has(environment, "WORLD_SIZE")) {
-        return from_variables(environment, Launcher::torchrun, "RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE");
-    }
+    if (has(environment, "RANK") && has(environment, "WORLD_SIZE")) return from_torchrun();
     return {};
 }
 

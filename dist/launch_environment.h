@@ -8,7 +8,8 @@
 //   PMI        PMI_RANK, PMI_SIZE, MPI_LOCALRANKID, MPI_LOCALNRANKS         (MPICH, Intel MPI, srun --mpi=pmi2)
 //   Slurm      SLURM_PROCID, SLURM_STEP_NUM_TASKS or SLURM_NTASKS, SLURM_LOCALID, SLURM_STEP_TASKS_PER_NODE
 //              (srun; a batch script itself, which has a SLURM_JOB_ID but no SLURM_STEP_ID, is one process)
-//   torchrun   RANK, WORLD_SIZE, LOCAL_RANK, LOCAL_WORLD_SIZE               (both of the first two)
+//   torchrun   RANK, WORLD_SIZE, LOCAL_RANK, LOCAL_WORLD_SIZE               (both of the first two; before Slurm where
+//              TORCHELASTIC_RUN_ID shows that torchrun itself started this process inside a Slurm step)
 //   none       one process
 #pragma once
 

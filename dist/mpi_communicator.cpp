@@ -97,10 +97,13 @@ class PartType {
 class MpiOperation : public Operation {
   public:
     MpiOperation(Speaker speaker, const char* name) : speaker_(std::move(speaker)), name_(name) {}
+    // Finds requests only where a later piece could not be started.
+    ~MpiOperation() override { settle(); }
+    MpiOperation(const MpiOperation&) = delete;
+    MpiOperation& operator=(const MpiOperation&) = delete;
     void add(MPI_Request request) { requests_.push_back(request); }
     void wait() override {
-        // One by one: MPI_Waitall would say only that some status holds an error.
-        for (MPI_Request& request : requests_) speaker_.check(MPI_Wait(&request, MPI_STATUS_IGNORE), name_);
+        speaker_.check(settle(), name_);
         finish();
     }
     const Speaker& speaker() const { return speaker_; }
@@ -108,6 +111,18 @@ class MpiOperation : public Operation {
 
   protected:
     virtual void finish() {}
+
+    /// Waits for every request, also after one has failed: MPI uses the buffers until the last one is done. Returns the
+    /// first error. One by one, because MPI_Waitall would say only that some status holds an error.
+    int settle() {
+        int first_error = MPI_SUCCESS;
+        for (MPI_Request& request : requests_) {
+            const int status = MPI_Wait(&request, MPI_STATUS_IGNORE);
+            if (first_error == MPI_SUCCESS) first_error = status;
+        }
+        requests_.clear();
+        return first_error;
+    }
 
   private:
     Speaker speaker_;
@@ -120,7 +135,10 @@ class ScratchOperation : public MpiOperation {
   public:
     ScratchOperation(Speaker speaker, const char* name, std::shared_ptr<ScratchPool> pool)
         : MpiOperation(std::move(speaker), name), pool_(std::move(pool)) {}
-    ~ScratchOperation() override { pool_->give_back(std::move(scratch_)); }
+    ~ScratchOperation() override {
+        settle();  // or the next operation would get a buffer that MPI still writes to
+        pool_->give_back(std::move(scratch_));
+    }
     ScratchOperation(const ScratchOperation&) = delete;
     ScratchOperation& operator=(const ScratchOperation&) = delete;
     std::byte* reserve(std::size_t bytes) {
@@ -207,6 +225,7 @@ void require_reachable(ElementType type, Memory memory, bool adds) {
 
 MpiCommunicator::MpiCommunicator(MPI_Comm parent, std::int64_t max_count)
     : max_count_(max_count), exceptions_(std::uncaught_exceptions()), scratch_(std::make_shared<ScratchPool>()) {
+    STRATA_CHECK(max_count > 0 && max_count <= INT_MAX, "MPI calls of {} elements", max_count);
     char name[MPI_MAX_PROCESSOR_NAME] = "";
     int length = 0;
     MPI_Get_processor_name(name, &length);

@@ -43,6 +43,10 @@ ZeroOptimizer::ZeroOptimizer(const optim::Plan& plan, GroupStorage& storage, Com
     STRATA_CHECK(plan.world_size == communicator.size(), "a plan for {} ranks on {}", plan.world_size,
                  communicator.size());
     STRATA_CHECK(plan.zero_stage == 1, "ZeRO stage {} is not built", plan.zero_stage);
+    const std::int64_t element = bytes_of(ElementType::float32);
+    STRATA_CHECK(options.reduce_bytes >= element && options.gather_bytes / communicator.size() >= element,
+                 "collectives of {} and {} bytes hold no element of each rank", options.reduce_bytes,
+                 options.gather_bytes);
 }
 
 StepReport ZeroOptimizer::step(const StepInput& input) {

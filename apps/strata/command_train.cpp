@@ -1,5 +1,5 @@
 // strata train: load, plan, make or resume the run, train, measure, leave the results.
-#include <cmath>
+#include <algorithm>
 #include <cstdio>
 
 #include "apps/strata/commands.h"
@@ -39,12 +39,25 @@ std::string data_summary(const Experiment& experiment) {
     return text;
 }
 
+/// Starting a run over removes the earlier one, which must not be what this run starts from.
+void require_model_elsewhere(const Config& config) {
+    const fs::path model = fs::weakly_canonical(config.model_name_or_path);
+    const fs::path run = fs::weakly_canonical(config.output_dir);
+    const bool inside = std::mismatch(run.begin(), run.end(), model.begin(), model.end()).first == run.end();
+    if (inside) {
+        user_error(
+            "model_name_or_path {} lies in output_dir {}, which this run would overwrite; name another output_dir",
+            config.model_name_or_path, config.output_dir);
+    }
+}
+
 /// Writes what was asked for before it is done: a run that dies has still said what it was.
 void begin_run(const Config& config, const RunDirectory& run, const optim::Plan& plan, bool resumes,
                std::int64_t step) {
     if (resumes) {
         run.resume(step);
     } else {
+        require_model_elsewhere(config);
         // "auto" with no checkpoint yet means from the start, whatever an attempt that saved nothing has left.
         run.start(config.overwrite_output_dir || config.resume_from_checkpoint == "auto");
     }

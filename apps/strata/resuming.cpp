@@ -1,11 +1,11 @@
 #include "apps/strata/resuming.h"
 
-#include <cmath>
 #include <cstdio>
 #include <map>
 #include <sstream>
 
 #include "apps/strata/options.h"
+#include "apps/strata/train_progress.h"
 #include "core/error.h"
 #include "dist/agreement.h"
 #include "dist/checkpoint.h"
@@ -68,23 +68,20 @@ std::int64_t check_resumable(const fs::path& checkpoint, const Config& config, c
     const dist::StateFile file = dist::open_checkpoint_state(checkpoint);
     const auto& header = file.header();
     const std::string changes = difference(header.effective_config, to_toml(config, command_train, true));
+    if (config.allow_changes) return header.step;
     if (header.update_hash != plan.update_hash() || !changes.empty()) {
-        if (!config.allow_changes) {
-            user_error(
-                "{}: was made with another configuration:{}\nGo on with the one it was made with, or say "
-                "--allow_changes true to go on with this one",
-                checkpoint.string(), changes.empty() ? "\n  the plan of groups and rates" : changes);
-        }
-        return header.step;
-    }
-    const double batches = header.epoch * static_cast<double>(length.steps_per_epoch);
-    if (!config.allow_changes && std::abs(batches - static_cast<double>(header.step)) > 1e-6) {
         user_error(
-            "{}: its updates were made from another number of samples than {} now; choose ranks, "
-            "per_device_train_batch_size and gradient_accumulation_steps so that their product stays what it was, or "
-            "say "
+            "{}: was made with another configuration:{}\nGo on with the one it was made with, or say "
+            "--allow_changes true to go on with this one",
+            checkpoint.string(), changes.empty() ? "\n  the plan of groups and rates" : changes);
+    }
+    const std::int64_t samples = progress_from_json(header.train, checkpoint.string()).global_batch_size;
+    if (samples != length.global_batch_size) {
+        user_error(
+            "{}: its updates were made from {} samples each, this run's from {}; choose ranks, "
+            "per_device_train_batch_size and gradient_accumulation_steps so that their product stays {}, or say "
             "--allow_changes true",
-            checkpoint.string(), length.global_batch_size);
+            checkpoint.string(), samples, length.global_batch_size, samples);
     }
     return header.step;
 }

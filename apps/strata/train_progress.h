@@ -8,8 +8,9 @@
 namespace strata::app {
 
 struct TrainProgress {
-    std::int64_t step = 0;  ///< updates made
-    double loss_sum = 0;    ///< of the updates' losses
+    std::int64_t step = 0;               ///< updates made
+    std::int64_t global_batch_size = 0;  ///< samples an update is made from: with the seed, it is the data order
+    double loss_sum = 0;                 ///< of the updates' losses
     std::int64_t samples = 0;
     std::int64_t tokens = 0;
     std::int64_t skipped_steps = 0;

@@ -46,7 +46,9 @@ Trainer::Trainer(const Config& config, Experiment& experiment, const optim::Plan
       sampler_(static_cast<std::uint64_t>(config.seed), experiment.train->size(), length.global_batch_size,
                config.shuffle),
       storage_(plan, experiment.model().named_parameter_list(), communicator.rank()),
-      optimizer_(plan, storage_, communicator) {}
+      optimizer_(plan, storage_, communicator) {
+    progress_.global_batch_size = length.global_batch_size;
+}
 
 double Trainer::epoch() const {
     return static_cast<double>(progress_.step) / static_cast<double>(length_.steps_per_epoch);
@@ -208,6 +210,7 @@ void Trainer::save() {
 
 void Trainer::resume(const std::filesystem::path& checkpoint) {
     progress_ = restore(checkpoint, experiment_, plan_, storage_, communicator_);
+    progress_.global_batch_size = length_.global_batch_size;
     if (progress_.step > length_.total_steps) {
         throw dist::AgreedUserError(
             fmt::format("{}: is at update {}, but this run ends at {}; raise num_train_epochs or max_steps",

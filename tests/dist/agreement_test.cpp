@@ -86,6 +86,17 @@ TEST_F(Agreement, OneRanksErrorReachesAll) {
     }
 }
 
+TEST_F(Agreement, OfDifferentErrorsTheLowestRanksIsTold) {
+    if (communicator_.size() < 2) GTEST_SKIP() << "needs two ranks";
+    const std::string message = agreed_user_error([&] {
+        collectively(communicator_, "reading", [&] {
+            if (communicator_.rank() > 0) system_error("disk full");
+            user_error("no such file: x");
+        });
+    });
+    EXPECT_THAT(message, AllOf(HasSubstr("rank 0 on "), HasSubstr("no such file: x"), Not(HasSubstr("disk full"))));
+}
+
 TEST_F(Agreement, AnErrorThatAllShareIsToldOnceWithoutRanks) {
     EXPECT_EQ(agreed_user_error([&] { collectively(communicator_, "reading", [] { user_error("no such file: x"); }); }),
               "no such file: x");

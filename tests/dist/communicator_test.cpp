@@ -5,11 +5,51 @@
 
 #include <algorithm>
 #include <cstring>
+#include <functional>
 #include <optional>
 
 #include "core/error.h"
 #include "dist/gather_buckets.h"
 #include "dist/mpi_communicator.h"
+
+namespace {
+
+/// What goes wrong in MPI, and how often it was waited for.
+struct Faults {
+    int starts_until_failure = 0;  // 0: none fails
+    int waits_until_failure = 0;
+    int waits = 0;
+};
+
+Faults& faults() {
+    static Faults faults;
+    return faults;
+}
+
+bool fails_now(int& until_failure) {
+    return until_failure > 0 && --until_failure == 0;
+}
+
+}  // namespace
+
+// MPI's profiling interface: a program may stand between its callers and the library.
+extern "C" int MPI_Iallreduce(const void* from, void* to, int count, MPI_Datatype type, MPI_Op operation,
+                              MPI_Comm communicator, MPI_Request* request) {
+    if (fails_now(faults().starts_until_failure)) return MPI_ERR_OTHER;
+    return PMPI_Iallreduce(from, to, count, type, operation, communicator, request);
+}
+
+extern "C" int MPI_Ireduce(const void* from, void* to, int count, MPI_Datatype type, MPI_Op operation, int root,
+                           MPI_Comm communicator, MPI_Request* request) {
+    if (fails_now(faults().starts_until_failure)) return MPI_ERR_OTHER;
+    return PMPI_Ireduce(from, to, count, type, operation, root, communicator, request);
+}
+
+extern "C" int MPI_Wait(MPI_Request* request, MPI_Status* status) {
+    const int result = PMPI_Wait(request, status);
+    ++faults().waits;
+    return fails_now(faults().waits_until_failure) ? MPI_ERR_OTHER : result;
+}
 
 namespace strata::dist {
 namespace {
@@ -223,6 +263,35 @@ TEST(MpiCommunicator, CountsBytesByTheClosedFormulas) {
     EXPECT_EQ(traffic.calls(), 4);
 }
 
+TEST(MpiCommunicator, CountsSmallAndOddSizesByTheSameFormulas) {
+    MpiCommunicator communicator;
+    const std::int64_t n = communicator.size();
+    const auto count_of = [&](const std::function<void()>& action) {
+        const auto before = communicator.traffic();
+        action();
+        const auto spent = communicator.traffic() - before;
+        EXPECT_EQ(spent.calls(), 1);
+        return spent.bytes();
+    };
+    std::vector<float> values(static_cast<std::size_t>(20 * n));
+    std::vector<double> doubles(7);
+    for (const std::int64_t count : {0, 1, 5}) {
+        const std::span part = std::span(values).first(static_cast<std::size_t>(count));
+        EXPECT_EQ(count_of([&] { communicator.all_reduce_sum(BufferView::of(part)).wait(); }),
+                  2 * count * 4 * (n - 1) / n);
+        EXPECT_EQ(count_of([&] {
+                      communicator.all_gather({values.data(), count, 9}).wait();
+                  }),
+                  count * 4 * (n - 1))
+            << "gaps are not sent";
+    }
+    const std::vector<PartedView> pieces{{values.data(), 3, 3}, {values.data() + 10 * n, 2, 5}};
+    EXPECT_EQ(count_of([&] { communicator.all_gather(pieces).wait(); }), 5 * 4 * (n - 1));
+    EXPECT_EQ(count_of([&] { communicator.all_reduce_sum(doubles); }), 2 * 7 * 8 * (n - 1) / n);
+    EXPECT_EQ(count_of([&] { communicator.all_reduce_max(1); }), 2 * 8 * (n - 1) / n);
+    EXPECT_EQ(count_of([&] { communicator.all_gather_bytes("seven b"); }), 7 * (n - 1));
+}
+
 TEST(MpiCommunicator, SumsHaveTheSameBitsOnEveryRankAndEveryTime) {
     MpiCommunicator communicator;
     for (const std::size_t count : {5u, 1000u, 300000u}) {
@@ -255,6 +324,55 @@ TEST(MpiCommunicator, ErrorsSayRankHostOperationAndMpisWords) {
                                      ::testing::HasSubstr(communicator.host()), ::testing::HasSubstr("broadcast"),
                                      ::testing::HasSubstr("MPI_ERR_ROOT")));
     }
+}
+
+/// Operations of several MPI requests, of which one fails. All ranks fail alike, so that none waits for another.
+class FailingMpi : public ::testing::Test {
+  protected:
+    ~FailingMpi() override { faults() = {}; }
+
+    /// Every request is over, or this would meet what is left of them.
+    void expect_usable() {
+        std::vector<float> values(20, 1.0F);
+        communicator_.all_reduce_sum(BufferView::of(values)).wait();
+        EXPECT_THAT(values, ::testing::Each(static_cast<float>(communicator_.size())));
+    }
+
+    MpiCommunicator communicator_{MPI_COMM_WORLD, 7};
+    std::vector<float> values_ = std::vector<float>(20, 1.0F);  // three pieces
+};
+
+TEST_F(FailingMpi, AFailedRequestIsNoReasonToLeaveTheOthersUnderWay) {
+    Pending pending = communicator_.all_reduce_sum(BufferView::of(values_));
+    faults() = {.starts_until_failure = 0, .waits_until_failure = 1, .waits = 0};
+    EXPECT_THROW(pending.wait(), SystemError);
+    EXPECT_EQ(faults().waits, 3);
+    EXPECT_THAT(values_, ::testing::Each(static_cast<float>(communicator_.size())));
+    expect_usable();
+}
+
+TEST_F(FailingMpi, WhatWasStartedBeforeAFailedStartIsWaitedFor) {
+    faults() = {.starts_until_failure = 3, .waits_until_failure = 0, .waits = 0};
+    EXPECT_THROW(communicator_.all_reduce_sum(BufferView::of(values_)), SystemError);
+    EXPECT_EQ(faults().waits, 2);
+    expect_usable();
+}
+
+TEST_F(FailingMpi, ScratchMemoryTooIsHeldUntilMpiIsDoneWithIt) {
+    std::vector<float> parts(static_cast<std::size_t>(20 * communicator_.size()), 1.0F);
+    faults() = {.starts_until_failure = 3, .waits_until_failure = 0, .waits = 0};
+    EXPECT_THROW(communicator_.reduce_scatter_sum(PartedView::of(parts, communicator_.size())), SystemError);
+    EXPECT_EQ(faults().waits, 2);
+    communicator_.reduce_scatter_sum(PartedView::of(parts, communicator_.size())).wait();
+    EXPECT_EQ(parts[static_cast<std::size_t>(20 * communicator_.rank())], static_cast<float>(communicator_.size()));
+    expect_usable();
+}
+
+TEST_F(FailingMpi, APendingThatGoesKeepsItsErrorToItself) {
+    faults() = {.starts_until_failure = 0, .waits_until_failure = 2, .waits = 0};
+    { const Pending pending = communicator_.all_reduce_sum(BufferView::of(values_)); }
+    EXPECT_EQ(faults().waits, 3);
+    expect_usable();
 }
 
 TEST(MpiCommunicator, DeviceMemoryAndSixteenBitSumsAreBugs) {

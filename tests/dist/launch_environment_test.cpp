@@ -70,6 +70,27 @@ TEST(LaunchEnvironment, SlurmNodesWithDifferentTasksLeaveTheLocalSizeToMpi) {
     EXPECT_EQ(launch(environment).local_size, std::nullopt);
 }
 
+TEST(LaunchEnvironment, SlurmWithoutAStepsSizeTakesTheJobs) {
+    EnvironmentMap environment = srun;
+    environment.erase("SLURM_STEP_NUM_TASKS");
+    EXPECT_EQ(launch(environment).size, 9);
+}
+
+TEST(LaunchEnvironment, TorchrunInsideASlurmStepIsTheInnermost) {
+    EnvironmentMap environment{{"SLURM_JOB_ID", "77"},        {"SLURM_STEP_ID", "0"}, {"SLURM_PROCID", "0"},
+                               {"SLURM_STEP_NUM_TASKS", "1"}, {"RANK", "3"},          {"WORLD_SIZE", "8"}};
+    EXPECT_EQ(launch(environment).launcher, Launcher::slurm) << "a script may export these two itself";
+    environment["TORCHELASTIC_RUN_ID"] = "none";
+    const auto found = launch(environment);
+    EXPECT_EQ(found.launcher, Launcher::torchrun);
+    EXPECT_EQ(found.rank, 3);
+    EXPECT_EQ(found.size, 8);
+    EXPECT_THAT(user_error_of([&] {
+                    verify_launch(found, {0, 1, 0, 1});
+                }),
+                HasSubstr("each process would train alone"));
+}
+
 TEST(LaunchEnvironment, SlurmBatchScriptIsOneProcess) {
     EnvironmentMap environment = srun;
     environment.erase("SLURM_STEP_ID");
@@ -116,6 +137,20 @@ TEST(LaunchEnvironment, BadValuesNameTheVariable) {
     EnvironmentMap missing = open_mpi;
     missing.erase("OMPI_COMM_WORLD_SIZE");
     EXPECT_THAT(user_error_of([&] { launch(missing); }), HasSubstr("OMPI_COMM_WORLD_SIZE"));
+}
+
+TEST(LaunchEnvironment, EveryVariableOfEveryLauncherIsChecked) {
+    const EnvironmentMap pmi{{"PMI_RANK", "0"}, {"PMI_SIZE", "2"}, {"MPI_LOCALRANKID", "0"}, {"MPI_LOCALNRANKS", "2"}};
+    const EnvironmentMap torchrun{{"RANK", "0"}, {"WORLD_SIZE", "2"}, {"LOCAL_RANK", "0"}, {"LOCAL_WORLD_SIZE", "2"}};
+    const EnvironmentMap step{{"SLURM_PROCID", "0"}, {"SLURM_STEP_NUM_TASKS", "2"}, {"SLURM_LOCALID", "0"}};
+    for (const EnvironmentMap& good : {open_mpi, pmi, torchrun, step}) {
+        EXPECT_NO_THROW(launch(good));
+        for (const auto& [name, value] : good) {
+            EnvironmentMap bad = good;
+            bad[name] = "many";
+            EXPECT_THAT(user_error_of([&] { launch(bad); }), AllOf(HasSubstr(name), HasSubstr("'many'")));
+        }
+    }
 }
 
 TEST(LaunchEnvironment, ARankBeyondTheSizeIsRefused) {

@@ -313,6 +313,10 @@ TEST_P(NotFinite, OneElementOnOneRankLeavesEveryRankUnchangedBitForBit) {
         EXPECT_EQ(run.storage.group_steps(), steps) << name;
     }
     EXPECT_FALSE(run.train(2).skipped) << "the next step goes on";
+    Training clean(awkward_groups(), communicator_);
+    clean.train(0);
+    clean.train(2);
+    EXPECT_TRUE(bits_of(run.model.parameters()) == bits_of(clean.model.parameters())) << "as if nothing had happened";
 }
 
 constexpr float infinity = std::numeric_limits<float>::infinity();
@@ -382,6 +386,13 @@ TEST_F(Zero, AModelCutOffFromItsStorageIsABug) {
     torch::Tensor word = run.model.at("word");
     word.mutable_grad() = torch::Tensor();
     EXPECT_THROW(run.zero.step({0, 1.0, 0.0}), std::logic_error);
+}
+
+TEST_F(Zero, CollectivesThatHoldNoElementAreABug) {
+    Training run(awkward_groups(), communicator_);
+    EXPECT_THROW(ZeroOptimizer(run.plan, run.storage, communicator_, {.reduce_bytes = 3}), std::logic_error);
+    EXPECT_THROW(ZeroOptimizer(run.plan, run.storage, communicator_, {.gather_bytes = 4 * communicator_.size() - 1}),
+                 std::logic_error);
 }
 
 TEST_F(Zero, OtherStagesAreNotBuilt) {

@@ -114,6 +114,15 @@ TEST_F(BadInput, a_directory_that_holds_another_run) {
     EXPECT_EQ(run_strata(2, run({"--max_steps", "5", "--overwrite_output_dir", "true"})).exit_code, 0);
 }
 
+TEST_F(BadInput, a_run_that_would_overwrite_its_own_model) {
+    ASSERT_EQ(run_strata(2, run({"--max_steps", "5"})).exit_code, 0);
+    const std::string checkpoint = (scratch_ / "run/checkpoint-5").string();
+    const auto job =
+        run_strata(2, run({"--max_steps", "5", "--overwrite_output_dir", "--model_name_or_path", checkpoint}));
+    expect_refused(job, HasSubstr("name another output_dir"));
+    EXPECT_TRUE(fs::exists(scratch_ / "run/checkpoint-5/model.safetensors"));
+}
+
 TEST_F(BadInput, a_checkpoint_of_another_model_or_configuration) {
     ASSERT_EQ(run_strata(2, run({"--max_steps", "8", "--save_steps", "2"})).exit_code, 0);
     const std::string checkpoint = (scratch_ / "run/checkpoint-2").string();
@@ -121,6 +130,9 @@ TEST_F(BadInput, a_checkpoint_of_another_model_or_configuration) {
         run_strata(2, run({"--resume_from_checkpoint", checkpoint, "--max_steps", "8", "--learning_rate", "2e-3"}));
     expect_refused(changed,
                    AllOf(HasSubstr("learning_rate: 0.001 in the checkpoint, 0.002 now"), HasSubstr("--allow_changes")));
+    const auto batch = run_strata(
+        2, run({"--resume_from_checkpoint", checkpoint, "--max_steps", "8", "--per_device_train_batch_size", "5"}));
+    expect_refused(batch, AllOf(HasSubstr("from 12 samples each"), HasSubstr("from 10")));
     const fs::path model = copy_of_model();
     const std::string labels = scratch_.write("three.tsv", "a\t0\nb\t1\nc\t2\nd\t0\n");
     const auto other =
