@@ -22,8 +22,8 @@ struct Faults {
 };
 
 Faults& faults() {
-    static Faults faults;
-    return faults;
+    static Faults state;
+    return state;
 }
 
 bool fails_now(int& until_failure) {
