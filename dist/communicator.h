@@ -3,7 +3,7 @@
 // A Communicator offers the few collectives that data-parallel training needs. Large ones work on buffers in place and
 // do not block: they return a Pending, and the buffer belongs to the operation until Pending::wait() has returned.
 // Small ones (flags, norms, messages) block. Every rank must start the same operations in the same order with equal
-// counts.
+// counts, and wait for them in one order.
 //
 // Buffers are described by a view that says type and memory, so that one interface serves backends that reach host
 // memory (MPI, mpi_communicator.h) and device memory. A backend for device memory owns its stream: starting an

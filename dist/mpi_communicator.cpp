@@ -3,68 +3,14 @@
 #include <algorithm>
 #include <cstring>
 #include <exception>
-#include <mutex>
 #include <utility>
 
 #include "core/error.h"
+#include "dist/mpi_operation.h"
+#include "dist/mpi_reduction.h"
 
 namespace strata::dist {
-
-/// Buffers that gathers pack small tensors into; kept, because their sizes are the same every step.
-class ScratchPool {
-  public:
-    std::vector<std::byte> take(std::size_t bytes) {
-        const std::lock_guard lock(mutex_);
-        std::vector<std::byte> buffer;
-        if (!free_.empty()) {
-            buffer = std::move(free_.back());
-            free_.pop_back();
-        }
-        buffer.resize(bytes);
-        return buffer;
-    }
-    void give_back(std::vector<std::byte> buffer) {
-        const std::lock_guard lock(mutex_);
-        free_.push_back(std::move(buffer));
-    }
-
-  private:
-    std::mutex mutex_;
-    std::vector<std::vector<std::byte>> free_;
-};
-
 namespace {
-
-std::string words_of(int status) {
-    char text[MPI_MAX_ERROR_STRING] = "";
-    int length = 0;
-    MPI_Error_string(status, text, &length);
-    return {text, static_cast<std::size_t>(length)};
-}
-
-/// Who speaks in an error message.
-struct Speaker {
-    int rank;
-    std::string host;
-
-    void check(int status, const char* operation) const {
-        if (status != MPI_SUCCESS)
-            system_error("rank {} on {}: {} failed: {}", rank, host, operation, words_of(status));
-    }
-};
-
-MPI_Datatype type_of(ElementType type) {
-    switch (type) {
-        case ElementType::float32:
-            return MPI_FLOAT;
-        case ElementType::float64:
-            return MPI_DOUBLE;
-        case ElementType::bfloat16:
-        case ElementType::float16:
-            return MPI_UINT16_T;  // moved, never added
-    }
-    STRATA_CHECK(false, "unknown element type");
-}
 
 /// `count` elements as one MPI element of extent `stride` elements: counts beyond an int, and gaps, need nothing else.
 class PartType {
@@ -93,67 +39,6 @@ class PartType {
     MPI_Datatype type_ = MPI_DATATYPE_NULL;
 };
 
-/// Requests under way, and what to do with the data once they are done.
-class MpiOperation : public Operation {
-  public:
-    MpiOperation(Speaker speaker, const char* name) : speaker_(std::move(speaker)), name_(name) {}
-    // Finds requests only where a later piece could not be started.
-    ~MpiOperation() override { settle(); }
-    MpiOperation(const MpiOperation&) = delete;
-    MpiOperation& operator=(const MpiOperation&) = delete;
-    void add(MPI_Request request) { requests_.push_back(request); }
-    void wait() override {
-        speaker_.check(settle(), name_);
-        finish();
-    }
-    const Speaker& speaker() const { return speaker_; }
-    const char* name() const { return name_; }
-
-  protected:
-    virtual void finish() {}
-
-    /// Waits for every request, also after one has failed: MPI uses the buffers until the last one is done. Returns the
-    /// first error. One by one, because MPI_Waitall would say only that some status holds an error.
-    int settle() {
-        int first_error = MPI_SUCCESS;
-        for (MPI_Request& request : requests_) {
-            const int status = MPI_Wait(&request, MPI_STATUS_IGNORE);
-            if (first_error == MPI_SUCCESS) first_error = status;
-        }
-        requests_.clear();
-        return first_error;
-    }
-
-  private:
-    Speaker speaker_;
-    const char* name_;
-    std::vector<MPI_Request> requests_;
-};
-
-/// An operation with a scratch buffer that goes back to its pool.
-class ScratchOperation : public MpiOperation {
-  public:
-    ScratchOperation(Speaker speaker, const char* name, std::shared_ptr<ScratchPool> pool)
-        : MpiOperation(std::move(speaker), name), pool_(std::move(pool)) {}
-    ~ScratchOperation() override {
-        settle();  // or the next operation would get a buffer that MPI still writes to
-        pool_->give_back(std::move(scratch_));
-    }
-    ScratchOperation(const ScratchOperation&) = delete;
-    ScratchOperation& operator=(const ScratchOperation&) = delete;
-    std::byte* reserve(std::size_t bytes) {
-        scratch_ = pool_->take(bytes);
-        return scratch_.data();
-    }
-
-  protected:
-    std::byte* scratch() { return scratch_.data(); }
-
-  private:
-    std::shared_ptr<ScratchPool> pool_;
-    std::vector<std::byte> scratch_;
-};
-
 std::byte* part_of(const PartedView& piece, int rank) {
     return static_cast<std::byte*>(piece.data) + rank * piece.stride * bytes_of(piece.type);
 }
@@ -163,33 +48,35 @@ std::size_t part_bytes(const PartedView& piece) {
 }
 
 /// Several pieces packed rank by rank into one buffer for one message, and unpacked when the gather is done.
-class PackedGather final : public ScratchOperation {
+class PackedGather final : public MpiOperation {
   public:
     PackedGather(Speaker speaker, std::shared_ptr<ScratchPool> pool, std::span<const PartedView> pieces, int ranks)
-        : ScratchOperation(std::move(speaker), "all-gather", std::move(pool)),
+        : MpiOperation(std::move(speaker), "all-gather"),
           pieces_(pieces.begin(), pieces.end()),
-          ranks_(ranks) {
-        for (const PartedView& piece : pieces_) rank_bytes_ += part_bytes(piece);
-    }
+          ranks_(ranks),
+          rank_bytes_(bytes_of_part(pieces)),
+          scratch_(std::move(pool), rank_bytes_ * static_cast<std::size_t>(ranks)) {}
+    ~PackedGather() override { settle(); }  // or the next operation would get a buffer that MPI still writes to
+    PackedGather(const PackedGather&) = delete;
+    PackedGather& operator=(const PackedGather&) = delete;
 
     std::size_t rank_bytes() const { return rank_bytes_; }
 
     /// The buffer of all ranks' parts, the own one filled in.
     std::byte* pack() {
-        std::byte* const all = reserve(rank_bytes_ * static_cast<std::size_t>(ranks_));
-        std::byte* at = all + static_cast<std::size_t>(speaker().rank) * rank_bytes_;
+        std::byte* at = scratch_.data() + static_cast<std::size_t>(speaker().rank) * rank_bytes_;
         for (const PartedView& piece : pieces_) {
             std::memcpy(at, part_of(piece, speaker().rank), part_bytes(piece));
             at += part_bytes(piece);
         }
-        return all;
+        return scratch_.data();
     }
 
   protected:
     void finish() override {
         for (int rank = 0; rank < ranks_; ++rank) {
             if (rank == speaker().rank) continue;
-            const std::byte* from = scratch() + static_cast<std::size_t>(rank) * rank_bytes_;
+            const std::byte* from = scratch_.data() + static_cast<std::size_t>(rank) * rank_bytes_;
             for (const PartedView& piece : pieces_) {
                 std::memcpy(part_of(piece, rank), from, part_bytes(piece));
                 from += part_bytes(piece);
@@ -198,22 +85,16 @@ class PackedGather final : public ScratchOperation {
     }
 
   private:
+    static std::size_t bytes_of_part(std::span<const PartedView> pieces) {
+        std::size_t bytes = 0;
+        for (const PartedView& piece : pieces) bytes += part_bytes(piece);
+        return bytes;
+    }
+
     std::vector<PartedView> pieces_;
     int ranks_;
-    std::size_t rank_bytes_ = 0;
-};
-
-/// MPI leaves the own part at the start of a buffer; it belongs at its place among the parts.
-class ScatterOperation final : public ScratchOperation {
-  public:
-    ScatterOperation(Speaker speaker, std::shared_ptr<ScratchPool> pool, PartedView parts)
-        : ScratchOperation(std::move(speaker), "reduce-scatter", std::move(pool)), parts_(parts) {}
-
-  protected:
-    void finish() override { std::memcpy(part_of(parts_, speaker().rank), scratch(), part_bytes(parts_)); }
-
-  private:
-    PartedView parts_;
+    std::size_t rank_bytes_;
+    Scratch scratch_;
 };
 
 void require_reachable(ElementType type, Memory memory, bool adds) {
@@ -259,17 +140,8 @@ void MpiCommunicator::check(int status, const char* operation) const {
 
 std::unique_ptr<Operation> MpiCommunicator::start_all_reduce_sum(const BufferView& buffer) {
     require_reachable(buffer.type, buffer.memory, true);
-    auto operation = std::make_unique<MpiOperation>(Speaker{rank_, host_}, "all-reduce");
-    auto* data = static_cast<std::byte*>(buffer.data);
-    for (std::int64_t begin = 0; begin < buffer.count; begin += max_count_) {
-        const auto count = static_cast<int>(std::min(max_count_, buffer.count - begin));
-        MPI_Request request = MPI_REQUEST_NULL;
-        check(MPI_Iallreduce(MPI_IN_PLACE, data + begin * bytes_of(buffer.type), count, type_of(buffer.type), MPI_SUM,
-                             comm_, &request),
-              "all-reduce");
-        operation->add(request);
-    }
-    return operation;
+    const std::int64_t part = (buffer.count + size_ - 1) / size_;
+    return start_reduction({static_cast<std::byte*>(buffer.data), buffer.count, part, buffer.type}, true);
 }
 
 std::unique_ptr<Operation> MpiCommunicator::start_all_gather(std::span<const PartedView> pieces) {
@@ -280,7 +152,7 @@ std::unique_ptr<Operation> MpiCommunicator::start_all_gather(std::span<const Par
         const PartedView& piece = pieces.front();
         auto operation = std::make_unique<MpiOperation>(Speaker{rank_, host_}, "all-gather");
         if (piece.count == 0) return operation;
-        const PartType type(type_of(piece.type), bytes_of(piece.type), piece.count, piece.stride, max_count_);
+        const PartType type(mpi_type_of(piece.type), bytes_of(piece.type), piece.count, piece.stride, max_count_);
         check(MPI_Iallgather(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, piece.data, 1, type.get(), comm_, &request),
               "all-gather");
         operation->add(request);
@@ -298,29 +170,15 @@ std::unique_ptr<Operation> MpiCommunicator::start_all_gather(std::span<const Par
 
 std::unique_ptr<Operation> MpiCommunicator::start_reduce_scatter_sum(const PartedView& parts) {
     require_reachable(parts.type, parts.memory, true);
-    auto operation = std::make_unique<ScatterOperation>(Speaker{rank_, host_}, scratch_, parts);
-    std::byte* own = operation->reserve(part_bytes(parts));
-    const std::int64_t bytes = bytes_of(parts.type);
-    if (parts.count <= max_count_) {
-        MPI_Request request = MPI_REQUEST_NULL;
-        check(MPI_Ireduce_scatter_block(parts.data, own, static_cast<int>(parts.count), type_of(parts.type), MPI_SUM,
-                                        comm_, &request),
-              "reduce-scatter");
-        operation->add(request);
-        return operation;
-    }
-    // Too long for one call: each rank's part is reduced to it piece by piece.
-    for (int rank = 0; rank < size_; ++rank) {
-        for (std::int64_t begin = 0; begin < parts.count; begin += max_count_) {
-            const auto count = static_cast<int>(std::min(max_count_, parts.count - begin));
-            MPI_Request request = MPI_REQUEST_NULL;
-            check(MPI_Ireduce(part_of(parts, rank) + begin * bytes, own + begin * bytes, count, type_of(parts.type),
-                              MPI_SUM, rank, comm_, &request),
-                  "reduce-scatter");
-            operation->add(request);
-        }
-    }
-    return operation;
+    const std::int64_t count = parts.count * size_;
+    return start_reduction({static_cast<std::byte*>(parts.data), count, parts.count, parts.type}, false);
+}
+
+std::unique_ptr<Operation> MpiCommunicator::start_reduction(const ReducedBuffer& buffer, bool gathers) const {
+    auto reduction = std::make_unique<MpiReduction>(Speaker{rank_, host_}, scratch_,
+                                                    MpiPeers{comm_, rank_, size_, max_count_}, buffer, gathers);
+    reduction->start();
+    return reduction;
 }
 
 void MpiCommunicator::do_all_reduce_sum(std::span<double> values) {

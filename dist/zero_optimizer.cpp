@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cmath>
 #include <deque>
+#include <utility>
 
 #include "core/error.h"
 #include "dist/gather_buckets.h"
@@ -12,8 +13,27 @@
 namespace strata::dist {
 namespace {
 
-/// Gathers under way at once; bounds the memory that packing takes.
-constexpr std::size_t gathers_under_way = 4;
+/// Collectives under way: a few at once, so that the scratch memory they take stays small.
+class UnderWay {
+  public:
+    void add(Pending pending) {
+        if (operations_.size() == limit) wait_for_oldest();
+        operations_.push_back(std::move(pending));
+    }
+    void wait() {
+        while (!operations_.empty()) wait_for_oldest();
+    }
+
+  private:
+    static constexpr std::size_t limit = 4;
+
+    void wait_for_oldest() {
+        operations_.front().wait();
+        operations_.pop_front();
+    }
+
+    std::deque<Pending> operations_;
+};
 
 /// torch.nn.utils.clip_grad_norm_ adds this to the norm.
 constexpr double clip_epsilon = 1e-6;
@@ -74,12 +94,12 @@ StepReport ZeroOptimizer::step(const StepInput& input) {
 void ZeroOptimizer::reduce_gradients() {
     const std::span<float> all = storage_.gradients();
     const std::size_t chunk = static_cast<std::size_t>(options_.reduce_bytes) / sizeof(float);
-    std::vector<Pending> under_way;
+    UnderWay under_way;
     for (std::size_t begin = 0; begin < all.size(); begin += chunk) {
         const auto part = all.subspan(begin, std::min(chunk, all.size() - begin));
-        under_way.push_back(communicator_.all_reduce_sum(BufferView::of(part)));
+        under_way.add(communicator_.all_reduce_sum(BufferView::of(part)));
     }
-    for (Pending& pending : under_way) pending.wait();
+    under_way.wait();
 }
 
 /// Norms and loss of all ranks in one small all-reduce. Each rank sums the squares of its own slices, so each element
@@ -119,15 +139,11 @@ void ZeroOptimizer::gather(bool live_only) {
     for (std::size_t group = 0; group < storage_.groups(); ++group) {
         if (!live_only || storage_.live(group)) parts.push_back(storage_.parameter_parts(group));
     }
-    std::deque<Pending> under_way;
+    UnderWay under_way;
     for (const GatherBucket& bucket : gather_buckets(parts, options_.gather_bytes / communicator_.size())) {
-        if (under_way.size() == gathers_under_way) {
-            under_way.front().wait();
-            under_way.pop_front();
-        }
-        under_way.push_back(communicator_.all_gather(bucket));
+        under_way.add(communicator_.all_gather(bucket));
     }
-    for (Pending& pending : under_way) pending.wait();
+    under_way.wait();
 }
 
 }  // namespace strata::dist

@@ -48,7 +48,7 @@ struct StepReport {
 /// Bytes of one large collective, all ranks' parts together: small enough that several are under way, large enough that
 /// latency does not count.
 struct ZeroOptions {
-    std::int64_t reduce_bytes = std::int64_t{16} << 20;
+    std::int64_t reduce_bytes = std::int64_t{4} << 20;
     std::int64_t gather_bytes = std::int64_t{16} << 20;
 };
 

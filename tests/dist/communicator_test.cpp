@@ -33,16 +33,16 @@ bool fails_now(int& until_failure) {
 }  // namespace
 
 // MPI's profiling interface: a program may stand between its callers and the library.
-extern "C" int MPI_Iallreduce(const void* from, void* to, int count, MPI_Datatype type, MPI_Op operation,
-                              MPI_Comm communicator, MPI_Request* request) {
+extern "C" int MPI_Isend(const void* from, int count, MPI_Datatype type, int to, int tag, MPI_Comm communicator,
+                         MPI_Request* request) {
     if (fails_now(faults().starts_until_failure)) return MPI_ERR_OTHER;
-    return PMPI_Iallreduce(from, to, count, type, operation, communicator, request);
+    return PMPI_Isend(from, count, type, to, tag, communicator, request);
 }
 
-extern "C" int MPI_Ireduce(const void* from, void* to, int count, MPI_Datatype type, MPI_Op operation, int root,
-                           MPI_Comm communicator, MPI_Request* request) {
+extern "C" int MPI_Irecv(void* to, int count, MPI_Datatype type, int from, int tag, MPI_Comm communicator,
+                         MPI_Request* request) {
     if (fails_now(faults().starts_until_failure)) return MPI_ERR_OTHER;
-    return PMPI_Ireduce(from, to, count, type, operation, root, communicator, request);
+    return PMPI_Irecv(to, count, type, from, tag, communicator, request);
 }
 
 extern "C" int MPI_Wait(MPI_Request* request, MPI_Status* status) {
@@ -329,7 +329,19 @@ TEST(MpiCommunicator, ErrorsSayRankHostOperationAndMpisWords) {
 /// Operations of several MPI requests, of which one fails. All ranks fail alike, so that none waits for another.
 class FailingMpi : public ::testing::Test {
   protected:
+    void SetUp() override {
+        if (communicator_.size() == 1) GTEST_SKIP() << "one rank sends no message that could fail";
+    }
     ~FailingMpi() override { faults() = {}; }
+
+    /// Starting fails on every rank, at the third message. Returns when all have cancelled the two before it: a fast
+    /// rank's next messages must not meet them.
+    void expect_failed_start(const std::function<Pending()>& start) {
+        faults() = {.starts_until_failure = 3, .waits_until_failure = 0, .waits = 0};
+        EXPECT_THROW(start(), SystemError);
+        EXPECT_EQ(faults().waits, 2) << "a cancelled request must be completed";
+        communicator_.barrier();
+    }
 
     /// Every request is over, or this would meet what is left of them.
     void expect_usable() {
@@ -339,39 +351,36 @@ class FailingMpi : public ::testing::Test {
     }
 
     MpiCommunicator communicator_{MPI_COMM_WORLD, 7};
-    std::vector<float> values_ = std::vector<float>(20, 1.0F);  // three pieces
+    /// Parts of 16: three messages of at most 7 elements to each other rank, and three from it.
+    std::vector<float> values_ = std::vector<float>(static_cast<std::size_t>(16 * communicator_.size()), 1.0F);
+    int messages_ = 2 * 3 * (communicator_.size() - 1);
 };
 
 TEST_F(FailingMpi, AFailedRequestIsNoReasonToLeaveTheOthersUnderWay) {
     Pending pending = communicator_.all_reduce_sum(BufferView::of(values_));
     faults() = {.starts_until_failure = 0, .waits_until_failure = 1, .waits = 0};
     EXPECT_THROW(pending.wait(), SystemError);
-    EXPECT_EQ(faults().waits, 3);
-    EXPECT_THAT(values_, ::testing::Each(static_cast<float>(communicator_.size())));
+    EXPECT_EQ(faults().waits, messages_);
     expect_usable();
 }
 
-TEST_F(FailingMpi, WhatWasStartedBeforeAFailedStartIsWaitedFor) {
-    faults() = {.starts_until_failure = 3, .waits_until_failure = 0, .waits = 0};
-    EXPECT_THROW(communicator_.all_reduce_sum(BufferView::of(values_)), SystemError);
-    EXPECT_EQ(faults().waits, 2);
+TEST_F(FailingMpi, WhatWasStartedBeforeAFailedStartIsCancelled) {
+    expect_failed_start([&] { return communicator_.all_reduce_sum(BufferView::of(values_)); });
     expect_usable();
 }
 
 TEST_F(FailingMpi, ScratchMemoryTooIsHeldUntilMpiIsDoneWithIt) {
-    std::vector<float> parts(static_cast<std::size_t>(20 * communicator_.size()), 1.0F);
-    faults() = {.starts_until_failure = 3, .waits_until_failure = 0, .waits = 0};
-    EXPECT_THROW(communicator_.reduce_scatter_sum(PartedView::of(parts, communicator_.size())), SystemError);
-    EXPECT_EQ(faults().waits, 2);
-    communicator_.reduce_scatter_sum(PartedView::of(parts, communicator_.size())).wait();
-    EXPECT_EQ(parts[static_cast<std::size_t>(20 * communicator_.rank())], static_cast<float>(communicator_.size()));
+    const PartedView parts = PartedView::of(values_, communicator_.size());
+    expect_failed_start([&] { return communicator_.reduce_scatter_sum(parts); });
+    communicator_.reduce_scatter_sum(parts).wait();
+    EXPECT_EQ(values_[static_cast<std::size_t>(16 * communicator_.rank())], static_cast<float>(communicator_.size()));
     expect_usable();
 }
 
 TEST_F(FailingMpi, APendingThatGoesKeepsItsErrorToItself) {
     faults() = {.starts_until_failure = 0, .waits_until_failure = 2, .waits = 0};
     { const Pending pending = communicator_.all_reduce_sum(BufferView::of(values_)); }
-    EXPECT_EQ(faults().waits, 3);
+    EXPECT_EQ(faults().waits, messages_);
     expect_usable();
 }
 
