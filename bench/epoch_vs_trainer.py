@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """Times one epoch of fine-tuning by strata and by Hugging Face Trainer, in turns, on the same cores and data.
 
-    python bench/epoch_vs_trainer.py --model FOLDER --train train.tsv --dev dev.tsv [--rounds 3] [--out results.json]
+    python bench/epoch_vs_trainer.py --model FOLDER --train train.tsv --dev dev.tsv [--rounds 3] [--only NAME ...]
+                                     [--out results.json]
 
-Data: `sentence<TAB>label` without header. Peers: Trainer fp32 and bf16, each with and without length grouping, on all
-cores; strata fp32 under mpirun with one thread a rank, one rank a core. All use batch 32, AdamW, no saving, dropout as the
-model's config says. Speed is in real tokens (no padding counted) per second of training. Needs torch, transformers,
+Data: `sentence<TAB>label`, with or without a header. Peers: Trainer fp32 and bf16, each with and without length grouping,
+on all cores; strata fp32 under mpirun with one thread a rank, one rank a core. All use batch 32, AdamW with weight decay,
+warm-up then linear decay, no saving, dropout as the model's config says. Speed is in real tokens (no padding counted) per second of training. Needs torch, transformers,
 accelerate and datasets for the peers; strata needs none of them.
 """
 import argparse
@@ -20,7 +21,7 @@ import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-BATCH, LEARNING_RATE, MAX_LENGTH, SEED = 32, 5e-5, 128, 42
+BATCH, LEARNING_RATE, WEIGHT_DECAY, WARMUP, MAX_LENGTH, SEED = 32, 5e-5, 0.01, 0.06, 128, 42
 
 
 def run_strata(options, cores):
@@ -31,6 +32,7 @@ def run_strata(options, cores):
         command += [str(options.strata), "train", "--model_name_or_path", options.model, "--train_file", options.train,
                     "--validation_file", options.dev, "--output_dir", out + "/run", "--num_train_epochs", "1",
                     "--per_device_train_batch_size", str(BATCH // cores), "--learning_rate", str(LEARNING_RATE),
+                    "--weight_decay", str(WEIGHT_DECAY), "--warmup_ratio", str(WARMUP),
                     "--max_seq_length", str(MAX_LENGTH), "--save_strategy", "no", "--seed", str(SEED),
                     "--logging_steps", "50", "--progress", "off"]
         subprocess.run(command, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.DEVNULL)
@@ -60,7 +62,9 @@ def peer(options):
     tokenizer = AutoTokenizer.from_pretrained(options.model)
 
     def load(path):
-        rows = [line.rsplit("\t", 1) for line in pathlib.Path(path).read_text(encoding="utf-8").splitlines() if line]
+        rows = [line.rsplit("\t", 1) for line in pathlib.Path(path).read_text(encoding="utf-8").split("\n") if line]
+        if not rows[0][1].isdigit():
+            rows = rows[1:]  # a header
         encoded = tokenizer([r[0] for r in rows], truncation=True, max_length=MAX_LENGTH)
         return Dataset.from_dict({**encoded, "labels": [int(r[1]) for r in rows]})
 
@@ -69,10 +73,12 @@ def peer(options):
     model = AutoModelForSequenceClassification.from_pretrained(options.model, num_labels=2)
     with tempfile.TemporaryDirectory() as out:
         arguments = dict(output_dir=out, per_device_train_batch_size=BATCH, num_train_epochs=1, learning_rate=LEARNING_RATE,
+                         weight_decay=WEIGHT_DECAY,
                          save_strategy="no", report_to=[], seed=SEED, use_cpu=True, bf16=setting["bf16"], disable_tqdm=True,
                          logging_strategy="no")
+        fields = TrainingArguments.__dataclass_fields__
+        arguments["warmup_ratio" if "warmup_ratio" in fields else "warmup_steps"] = WARMUP  # a share, either way
         if setting["group"]:
-            fields = TrainingArguments.__dataclass_fields__
             arguments.update({"train_sampling_strategy": "group_by_length"} if "train_sampling_strategy" in fields
                              else {"group_by_length": True})
         trainer = Trainer(model=model, args=TrainingArguments(**arguments), train_dataset=train, eval_dataset=dev,
@@ -85,6 +91,19 @@ def peer(options):
                           "accuracy": trainer.evaluate()["eval_accuracy"]}))
 
 
+def processor():
+    for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.split(":", 1)[1].strip()
+    return platform.machine()
+
+
+def versions():
+    """Of the peers; they are imported in their own processes only."""
+    import importlib.metadata
+    return {name: importlib.metadata.version(name) for name in ("torch", "transformers", "accelerate")}
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", required=True)
@@ -92,6 +111,7 @@ def main():
     parser.add_argument("--dev", required=True)
     parser.add_argument("--strata", default=ROOT / "build" / "strata")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", nargs="+", help="some of the settings, by the names that the table shows")
     parser.add_argument("--out")
     parser.add_argument("--peer", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -103,6 +123,9 @@ def main():
         for group in (False, True):
             name = f"trainer {'bf16' if bf16 else 'fp32'}{' group-by-length' if group else ''}"
             settings[name] = lambda bf16=bf16, group=group: run_trainer(options, cores, bf16, group)
+    if unknown := set(options.only or []) - set(settings):
+        parser.error(f"no setting named {', '.join(sorted(unknown))}; there are {', '.join(settings)}")
+    settings = {name: run for name, run in settings.items() if not options.only or name in options.only}
     rounds = {name: [] for name in settings}
     for number in range(options.rounds):
         for name, run in settings.items():
@@ -111,13 +134,16 @@ def main():
     summary = {name: {"median": statistics.median(r["tokens_per_second"] for r in results),
                       "least": min(r["tokens_per_second"] for r in results),
                       "most": max(r["tokens_per_second"] for r in results)} for name, results in rounds.items()}
-    own = summary["strata fp32"]["median"]
-    print(f"\n{'setting':<32}{'tokens/s':>10}{'least':>10}{'most':>10}{'strata is':>12}")
+    for name, results in rounds.items():
+        summary[name]["accuracy"] = statistics.median(r["accuracy"] for r in results)
+    own = summary.get("strata fp32", {}).get("median")
+    print(f"\n{'setting':<32}{'tokens/s':>10}{'least':>10}{'most':>10}{'strata is':>12}{'accuracy':>10}")
     for name, row in summary.items():
-        print(f"{name:<32}{row['median']:>10.0f}{row['least']:>10.0f}{row['most']:>10.0f}{own / row['median']:>11.2f}x")
+        ratio = f"{own / row['median']:.2f}x" if own else ""
+        print(f"{name:<32}{row['median']:>10.0f}{row['least']:>10.0f}{row['most']:>10.0f}{ratio:>12}{row['accuracy']:>10.4f}")
     if options.out:
         commit = subprocess.run(["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout
-        record = {"cores": cores, "machine": platform.processor() or platform.machine(), "commit": commit.strip(),
+        record = {"command": " ".join(sys.argv), "versions": versions(), "cores": cores, "machine": processor(), "commit": commit.strip(),
                   "batch": BATCH, "summary": summary, "rounds": rounds}
         pathlib.Path(options.out).write_text(json.dumps(record, indent=1) + "\n")
 
