@@ -7,7 +7,9 @@ namespace strata {
 
 void throw_errno(const std::string& action) {
     const int code = errno;
-    throw SystemError(fmt::format("{}: {}", action, std::strerror(code)));
+    if (code == ENOSPC || code == EDQUOT)
+        user_error("{}: {}; make room there, or write to another place", action, std::strerror(code));
+    system_error("{}: {}", action, std::strerror(code));
 }
 
 void check_failed(const char* condition, const char* file, int line, const std::string& message) {

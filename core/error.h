@@ -35,7 +35,8 @@ template <typename... Args>
     throw SystemError(fmt::format(format, std::forward<Args>(args)...));
 }
 
-/// Throws SystemError: the formatted action, then errno's own words. Call it right after the failing call.
+/// Throws SystemError: the action, then errno's own words. A full disk or quota is the user's to mend: UserError. Call
+/// it right after the failing call.
 [[noreturn]] void throw_errno(const std::string& action);
 
 [[noreturn]] void check_failed(const char* condition, const char* file, int line, const std::string& message);

@@ -15,21 +15,22 @@
 namespace strata {
 namespace {
 
-class Descriptor {
-  public:
-    explicit Descriptor(int fd) : fd_(fd) {}
-    ~Descriptor() {
-        if (fd_ >= 0) ::close(fd_);
+void write_all(int fd, const void* data, std::size_t size, const std::filesystem::path& path) {
+    const char* from = static_cast<const char*>(data);
+    while (size > 0) {
+        const ssize_t written = ::write(fd, from, size);
+        if (written < 0 && errno == EINTR) continue;
+        if (written < 0) throw_errno(fmt::format("{}: cannot be written", path.string()));
+        from += written;
+        size -= static_cast<std::size_t>(written);
     }
-    Descriptor(const Descriptor&) = delete;
-    Descriptor& operator=(const Descriptor&) = delete;
-    int get() const { return fd_; }
-
-  private:
-    int fd_;
-};
+}
 
 }  // namespace
+
+Descriptor::~Descriptor() {
+    if (fd_ >= 0) ::close(fd_);
+}
 
 MappedFile::MappedFile(const std::filesystem::path& path) : path_(path) {
     const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
@@ -62,24 +63,38 @@ std::string read_file(const std::filesystem::path& path) {
     return std::string(MappedFile(path).text());
 }
 
+AtomicFile::AtomicFile(const std::filesystem::path& path)
+    : path_(path),
+      beside_(path.string() + ".tmp"),
+      file_(::open(beside_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644)) {
+    if (file_.get() < 0) throw_errno(fmt::format("{}: cannot be written", beside_.string()));
+}
+
+AtomicFile::~AtomicFile() {
+    if (!committed_) ::unlink(beside_.c_str());
+}
+
+void AtomicFile::write(const void* data, std::size_t size) {
+    write_all(file_.get(), data, size, beside_);
+}
+
+void AtomicFile::commit() {
+    if (::fsync(file_.get()) != 0) throw_errno(fmt::format("{}: cannot be synced", beside_.string()));
+    if (::rename(beside_.c_str(), path_.c_str()) != 0)
+        throw_errno(fmt::format("{}: cannot be renamed", beside_.string()));
+    committed_ = true;
+}
+
 void write_file_atomically(const std::filesystem::path& path, std::string_view content) {
-    const std::filesystem::path beside = path.string() + ".tmp";
-    try {
-        const Descriptor file(::open(beside.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
-        if (file.get() < 0) throw_errno(fmt::format("{}: cannot be written", beside.string()));
-        while (!content.empty()) {
-            const ssize_t written = ::write(file.get(), content.data(), content.size());
-            if (written < 0 && errno == EINTR) continue;
-            if (written < 0) throw_errno(fmt::format("{}: cannot be written", beside.string()));
-            content.remove_prefix(static_cast<std::size_t>(written));
-        }
-        if (::fsync(file.get()) != 0) throw_errno(fmt::format("{}: cannot be synced", beside.string()));
-        if (::rename(beside.c_str(), path.c_str()) != 0)
-            throw_errno(fmt::format("{}: cannot be renamed", beside.string()));
-    } catch (const SystemError&) {
-        ::unlink(beside.c_str());
-        throw;
-    }
+    AtomicFile file(path);
+    file.write(content.data(), content.size());
+    file.commit();
+}
+
+void append_to_file(const std::filesystem::path& path, std::string_view content) {
+    const Descriptor file(::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644));
+    if (file.get() < 0) throw_errno(fmt::format("{}: cannot be written", path.string()));
+    write_all(file.get(), content.data(), content.size(), path);
 }
 
 void sync_path(const std::filesystem::path& path) {

@@ -12,11 +12,46 @@ namespace strata {
 /// The whole file. Throws UserError, naming the file, when it is missing, a folder or unreadable.
 std::string read_file(const std::filesystem::path& path);
 
-/// Writes `path` beside itself, syncs, renames. After a crash the old content or the new is there, never a part.
-/// Throws SystemError naming the file (disk full, read-only).
+/// An open file, closed when it goes.
+class Descriptor {
+  public:
+    explicit Descriptor(int fd) : fd_(fd) {}
+    ~Descriptor();
+    Descriptor(const Descriptor&) = delete;
+    Descriptor& operator=(const Descriptor&) = delete;
+    int get() const { return fd_; }
+
+  private:
+    int fd_;
+};
+
+/// A file that is written beside itself and renamed when it is whole: after a crash the old content or the new is
+/// there, never a part. What is not committed is removed. Errors as throw_errno, naming the file.
+class AtomicFile {
+  public:
+    explicit AtomicFile(const std::filesystem::path& path);
+    ~AtomicFile();
+    AtomicFile(const AtomicFile&) = delete;
+    AtomicFile& operator=(const AtomicFile&) = delete;
+
+    void write(const void* data, std::size_t size);
+    /// Syncs and renames.
+    void commit();
+
+  private:
+    std::filesystem::path path_;
+    std::filesystem::path beside_;
+    Descriptor file_;
+    bool committed_ = false;
+};
+
+/// The same for content that is in memory as a whole.
 void write_file_atomically(const std::filesystem::path& path, std::string_view content);
 
-/// Flushes a file's or a folder's content to the disk. Throws SystemError.
+/// Adds to the end of a file, which is made if there is none. Errors as throw_errno, naming the file.
+void append_to_file(const std::filesystem::path& path, std::string_view content);
+
+/// Flushes a file's or a folder's content to the disk. Errors as throw_errno.
 void sync_path(const std::filesystem::path& path);
 
 /// Bytes that an unprivileged writer may still put on the file system that holds `path`.

@@ -303,7 +303,13 @@ PropertyList contiguous_dataset() {
     check(H5Pset_layout(properties.get(), H5D_CONTIGUOUS), action);
     check(H5Pset_alloc_time(properties.get(), H5D_ALLOC_TIME_EARLY), action);
     check(H5Pset_fill_time(properties.get(), H5D_FILL_TIME_NEVER), action);
-    // Times would make two files of the same state differ.
+    check(H5Pset_obj_track_times(properties.get(), false), action);
+    return properties;
+}
+
+PropertyList timeless(hid_t creation_class) {
+    const char* action = "making creation properties";
+    PropertyList properties(H5Pcreate(creation_class), action);
     check(H5Pset_obj_track_times(properties.get(), false), action);
     return properties;
 }

@@ -110,6 +110,10 @@ void read_floats(const Dataset& dataset, std::uint64_t begin, std::span<float> o
 
 /// Properties of a dataset that lies in one piece, has its place from the start, and is never filled.
 PropertyList contiguous_dataset();
+
+/// Properties of a group (H5P_GROUP_CREATE) or file (H5P_FILE_CREATE) that notes no times, which would make two files
+/// of the same state differ.
+PropertyList timeless(hid_t creation_class);
 /// Properties of a file: format of HDF5 1.8, whose object headers carry checksums.
 PropertyList file_access();
 

@@ -185,7 +185,8 @@ void write_members(hid_t parent, const StateGroup& group) {
 
 void lay_out_group(hid_t groups, std::size_t index, const StateGroup& group, const GroupSlices& slices) {
     using hdf5::write_attribute;
-    const hdf5::Group link(H5Gcreate2(groups, group_link(group.name).c_str(), H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT),
+    const hdf5::PropertyList timeless = hdf5::timeless(H5P_GROUP_CREATE);
+    const hdf5::Group link(H5Gcreate2(groups, group_link(group.name).c_str(), H5P_DEFAULT, timeless.get(), H5P_DEFAULT),
                            group.name);
     write_attribute(link.get(), "name", group.name);
     write_attribute(link.get(), "index", static_cast<std::int64_t>(index));
@@ -237,21 +238,33 @@ void reserve_space(const std::filesystem::path& path) {
     }
 }
 
+/// Throws what HDF5 said of a failed write. A full disk is the user's to mend; MPI-IO says no more of it than
+/// "input/output error", so the disk itself is asked.
+[[noreturn]] void throw_write_error(const std::string& message, const std::filesystem::path& path,
+                                    std::uint64_t wanted) {
+    const std::uint64_t available = free_bytes(path.parent_path());
+    const bool full = available < wanted || message.find(std::strerror(ENOSPC)) != std::string::npos;
+    if (!full) system_error("{}", message);
+    user_error("{} (the disk is full: {} bytes free; make room there, or save elsewhere)", message, available);
+}
+
 void lay_out_file(const std::filesystem::path& path, const TrainHeader& header, std::span<const StateGroup> groups,
                   const std::vector<GroupSlices>& slices, const std::vector<RowRecord>& rows, bool reserve) {
     const std::string action = fmt::format("{}: cannot be written", path.string());
     const hdf5::PropertyList access = hdf5::file_access();
     hdf5::check(H5Pset_alignment(access.get(), aligned_from, dataset_alignment), action);
-    hdf5::File file(H5Fcreate(path.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, access.get()), action);
     try {
+        const hdf5::PropertyList timeless_root = hdf5::timeless(H5P_FILE_CREATE);
+        hdf5::File file(H5Fcreate(path.c_str(), H5F_ACC_TRUNC, timeless_root.get(), access.get()), "making the file");
         write_header(file.get(), header);
-        hdf5::Group all(H5Gcreate2(file.get(), "groups", H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT), action);
+        const hdf5::PropertyList timeless_group = hdf5::timeless(H5P_GROUP_CREATE);
+        hdf5::Group all(H5Gcreate2(file.get(), "groups", H5P_DEFAULT, timeless_group.get(), H5P_DEFAULT), action);
         for (std::size_t i = 0; i < groups.size(); ++i) lay_out_group(all.get(), i, groups[i], slices[i]);
         write_checksums(file.get(), groups, rows);
         all.close(action);
         file.close(action);
     } catch (const SystemError& error) {
-        throw SystemError(fmt::format("{}: {}", action, error.what()));
+        throw_write_error(fmt::format("{}: {}", action, error.what()), path, 0);
     }
     if (reserve) reserve_space(path);
 }
@@ -263,12 +276,6 @@ hdf5::File open_together(MpiCommunicator& communicator, const std::filesystem::p
         hdf5::check(H5Pset_fapl_mpio(access.get(), communicator.handle(), MPI_INFO_NULL), action);
         return hdf5::File(H5Fopen(path.c_str(), H5F_ACC_RDWR, access.get()), action);
     });
-}
-
-/// What the disk says of itself when a write has failed: MPI-IO passes on no more than "input/output error".
-std::string disk_in_words(const std::filesystem::path& path, std::uint64_t wanted) {
-    const std::uint64_t available = free_bytes(path.parent_path());
-    return available < wanted ? fmt::format(" (the disk is full: {} bytes free)", available) : "";
 }
 
 void write_elements(const hdf5::Dataset& dataset, const float* data, std::int64_t begin, std::int64_t end,
@@ -296,8 +303,7 @@ void write_slice(const hdf5::File& file, const std::filesystem::path& path, cons
         try {
             write_elements(dataset, data + (begin - group.begin), begin, end, action);
         } catch (const SystemError& error) {
-            throw SystemError(error.what() +
-                              disk_in_words(path, static_cast<std::uint64_t>(end - begin) * sizeof(float)));
+            throw_write_error(error.what(), path, static_cast<std::uint64_t>(end - begin) * sizeof(float));
         }
     }
 }

@@ -1,6 +1,5 @@
 #include "apps/strata/run_directory.h"
 
-#include <fstream>
 #include <sstream>
 
 #include "core/error.h"
@@ -89,9 +88,7 @@ void RunDirectory::append_evaluation(const nlohmann::json& line) const {
 }
 
 void RunDirectory::append(const char* name, const nlohmann::json& line) const {
-    std::ofstream file(path_ / name, std::ios::app);
-    file << line.dump() << '\n' << std::flush;
-    if (!file) system_error("{}: cannot be written (disk full?)", (path_ / name).string());
+    append_to_file(path_ / name, line.dump() + "\n");
 }
 
 }  // namespace strata::app

@@ -18,10 +18,22 @@ TEST(Error, user_errors_are_formatted) {
 TEST(Error, errno_speaks_its_own_words) {
     EXPECT_THAT(
         [] {
-            errno = ENOSPC;
+            errno = EIO;
             throw_errno("x.h5: cannot be written");
         },
-        ThrowsMessage<SystemError>("x.h5: cannot be written: No space left on device"));
+        ThrowsMessage<SystemError>("x.h5: cannot be written: Input/output error"));
+}
+
+TEST(Error, a_full_disk_or_quota_is_the_users_to_mend) {
+    for (const int code : {ENOSPC, EDQUOT}) {
+        EXPECT_THAT(
+            [code] {
+                errno = code;
+                throw_errno("x.h5: cannot be written");
+            },
+            ThrowsMessage<UserError>(
+                testing::AllOf(HasSubstr("x.h5: cannot be written: "), HasSubstr("make room there"))));
+    }
 }
 
 TEST(Error, a_failed_check_names_condition_and_place) {

@@ -50,12 +50,28 @@ TEST_F(FileTest, a_failed_write_keeps_the_old_content) {
     EXPECT_EQ(read_file(folder_ / "x"), "old");
 }
 
-TEST_F(FileTest, a_full_disk_is_an_error) {
+TEST_F(FileTest, what_is_not_committed_is_removed) {
+    {
+        AtomicFile file(folder_ / "x");
+        file.write("half", 4);
+    }
+    EXPECT_TRUE(fs::is_empty(folder_));
+}
+
+TEST_F(FileTest, appending_keeps_what_was_there) {
+    append_to_file(folder_ / "log", "one\n");
+    append_to_file(folder_ / "log", "two\n");
+    EXPECT_EQ(read_file(folder_ / "log"), "one\ntwo\n");
+}
+
+TEST_F(FileTest, a_full_disk_is_the_users_to_mend) {
     if (::access("/dev/full", W_OK) != 0) GTEST_SKIP() << "no /dev/full here";
     fs::create_symlink("/dev/full", folder_ / "x.tmp");
     EXPECT_THAT([&] { write_file_atomically(folder_ / "x", "new"); },
-                testing::ThrowsMessage<SystemError>(testing::HasSubstr("No space left")));
+                testing::ThrowsMessage<UserError>(testing::HasSubstr("No space left")));
     EXPECT_FALSE(fs::exists(folder_ / "x"));
+    EXPECT_THAT([&] { append_to_file("/dev/full", "new"); },
+                testing::ThrowsMessage<UserError>(testing::HasSubstr("/dev/full: cannot be written: No space left")));
 }
 
 TEST_F(FileTest, a_map_moves) {

@@ -2,6 +2,7 @@
 // left half-written.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/mount.h>
 
 #include <fstream>
 
@@ -22,6 +23,26 @@ void expect_refused(const JobResult& job, const testing::Matcher<std::string>& m
     ASSERT_NE(first, std::string::npos) << job.output;
     EXPECT_EQ(job.output.find(opening, first + 1), std::string::npos) << "one message, not one a rank:\n" << job.output;
 }
+
+/// A small tmpfs, gone with its object. Only root may mount one.
+class SmallDisk {
+  public:
+    SmallDisk(fs::path path, const char* options) : path_(std::move(path)) {
+        fs::create_directories(path_);
+        mounted_ = ::mount("tmpfs", path_.c_str(), "tmpfs", 0, options) == 0;
+    }
+    ~SmallDisk() {
+        if (mounted_) ::umount2(path_.c_str(), MNT_DETACH);
+    }
+    SmallDisk(const SmallDisk&) = delete;
+    SmallDisk& operator=(const SmallDisk&) = delete;
+    bool mounted() const { return mounted_; }
+    const fs::path& path() const { return path_; }
+
+  private:
+    fs::path path_;
+    bool mounted_ = false;
+};
 
 class BadInput : public testing::Test {
   protected:
@@ -139,6 +160,35 @@ TEST_F(BadInput, a_checkpoint_of_another_model_or_configuration) {
         run_strata(2, run({"--resume_from_checkpoint", checkpoint, "--train_file", labels, "--validation_file", labels,
                            "--max_steps", "8", "--ignore_mismatched_sizes", "true", "--allow_changes", "true"}));
     expect_refused(other, HasSubstr("another model"));
+}
+
+TEST_F(BadInput, a_disk_that_fills_while_saving) {
+    const SmallDisk disk(scratch_ / "disk", "size=3m");
+    if (!disk.mounted()) GTEST_SKIP() << "mounting a small tmpfs is not permitted here";
+    const fs::path folder = disk.path() / "run";
+    const auto on_disk = with(parity_run(2, folder), {"--save_steps", "1"});
+    expect_refused(run_strata(2, on_disk),
+                   AllOf(HasSubstr(folder.string()), HasSubstr("a checkpoint needs"), HasSubstr("--save_total_limit")));
+
+    EXPECT_FALSE(fs::exists(folder / "model.safetensors")) << "the run was to stop long before its end";
+    std::vector<fs::path> checkpoints;
+    for (const auto& entry : fs::directory_iterator(folder)) {
+        const std::string name = entry.path().filename().string();
+        EXPECT_FALSE(name.ends_with(".tmp")) << name;
+        if (name.starts_with("checkpoint-")) checkpoints.push_back(entry.path());
+    }
+    ASSERT_GE(checkpoints.size(), 1U);
+    for (const auto& checkpoint : checkpoints)
+        EXPECT_EQ(run_strata(0, {"checkpoint", "inspect", checkpoint.string()}).exit_code, 0) << checkpoint;
+
+    // Room is made, and the same command goes on.
+    for (const auto& checkpoint : checkpoints) {
+        if (checkpoint.filename() != "checkpoint-" + std::to_string(checkpoints.size())) fs::remove_all(checkpoint);
+    }
+    const auto again = run_strata(
+        2, with(on_disk, {"--resume_from_checkpoint", "auto", "--save_strategy", "no", "--allow_changes", "true"}));
+    EXPECT_EQ(again.exit_code, 0) << again.output;
+    EXPECT_THAT(again.output, HasSubstr("going on from"));
 }
 
 TEST_F(BadInput, ranks_whose_configuration_differs) {
