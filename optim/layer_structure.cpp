@@ -60,11 +60,17 @@ class Finder {
   public:
     Finder(const Manifest& manifest, std::string_view policy) : manifest_(manifest), policy_(policy) {
         for (const Parameter& parameter : manifest) components_.push_back(split_components(parameter.name));
-        find_stack();
-        find_backbone();
+    }
+
+    /// What the model lacks; empty when it has all that run() asks for.
+    std::string_view lack() {
+        if (!find_stack()) return "no numbered layers";
+        if (!find_backbone()) return "no embeddings before the layers";
+        return {};
     }
 
     LayerStructure run() {
+        if (const std::string_view what = lack(); !what.empty()) refuse_model(what);
         LayerStructure structure;
         std::set<int> numbers;
         for (std::size_t i = 0; i < manifest_.size(); ++i) {
@@ -85,18 +91,18 @@ class Finder {
     }
 
   private:
-    void find_stack() {
+    bool find_stack() {
         for (std::size_t i = 0; i < components_.size(); ++i) {
             if (auto found = find_in_stack(components_[i])) {
                 stack_ = std::move(found->path);
                 first_layer_parameter_ = i;
-                return;
+                return true;
             }
         }
-        refuse_model("no numbered layers");
+        return false;
     }
 
-    void find_backbone() {
+    bool find_backbone() {
         bool found = false;
         for (std::size_t i = 0; i < first_layer_parameter_; ++i) {
             if (!names_embedding(components_[i])) continue;
@@ -104,7 +110,7 @@ class Finder {
             backbone_depth_ = found ? std::min(backbone_depth_, shared) : shared;
             found = true;
         }
-        if (!found) refuse_model("no embeddings before the layers");
+        return found;
     }
 
     Place place_of(std::size_t i) const {
@@ -132,8 +138,8 @@ class Finder {
         for (std::size_t i = 0; i < manifest_.size() && i < 5; ++i) seen.emplace_back(manifest_[i].name);
         user_error(
             "Policy '{}' finds {} in this model. It looks for embeddings, then for encoder.layer.N, "
-            "transformer.layer.N, layers.N, h.N or blocks.N; the first names are: {}{}. Policy 'single' works with "
-            "any names.",
+            "transformer.layer.N, layers.N, h.N or blocks.N; the first names are: {}{}. Policies 'single', "
+            "'two-part', 'prefix-decay', 'parameter-decay' and 'rules' work with any names.",
             policy_, what, join(seen, ", "), manifest_.size() > seen.size() ? ", ..." : "");
     }
 
@@ -144,8 +150,8 @@ class Finder {
         }
         user_error(
             "Policy '{}' has no group for parameter '{}': it is not in the embeddings, not in a layer ({}.N), and not "
-            "in the head, which lies after the layers and outside their model. Nearest names: {}. Policy 'single' "
-            "works with any names.",
+            "in the head, which lies after the layers and outside their model. Nearest names: {}. Policies 'single', "
+            "'prefix-decay', 'parameter-decay' and 'rules' work with any names.",
             policy_, manifest_[i].name, stack_text(), join(nearest_names(manifest_[i].name, others), ", "));
     }
 
@@ -158,6 +164,10 @@ class Finder {
 };
 
 }  // namespace
+
+bool has_layers(const Manifest& manifest) {
+    return Finder(manifest, {}).lack().empty();
+}
 
 LayerStructure find_layers(const Manifest& manifest, std::string_view policy) {
     return Finder(manifest, policy).run();

@@ -26,6 +26,9 @@ struct LayerStructure {
     std::vector<Place> places;  // one for each parameter of the manifest
 };
 
+/// True for a model with numbered layers and embeddings before them, which find_layers asks for.
+bool has_layers(const Manifest& manifest);
+
 /// Throws UserError for a model without recognisable layers or embeddings, for a gap in the layers' numbers, and for a
 /// parameter that is in none of the parts, naming the nearest names. `policy` is for the message.
 LayerStructure find_layers(const Manifest& manifest, std::string_view policy);

@@ -179,7 +179,8 @@ TEST(LayerDecay, RefusesAParameterThatIsNowhereAndNamesTheNearest) {
     const std::string message = message_of<UserError>([&] { layer_decay(manifest); });
     EXPECT_THAT(message, AllOf(HasSubstr("'bert.encoder.layer_norm_scale.gain'"), HasSubstr("Nearest names: "),
                                HasSubstr("'single'")));
-    const std::string nearest = message.substr(message.find("Nearest names: "));
+    const std::size_t begin = message.find("Nearest names: ");
+    const std::string nearest = message.substr(begin, message.find(". Policies") - begin);
     EXPECT_EQ(std::count(nearest.begin(), nearest.end(), ','), 4) << nearest;
 
     manifest = bert_manifest({.layers = 2, .hidden = 8});
@@ -254,9 +255,9 @@ TEST(Single, OneGroupForAnyNames) {
 }
 
 TEST(PolicyKind, ParsesItsNames) {
-    for (const PolicyKind kind : {PolicyKind::single, PolicyKind::two_part, PolicyKind::layer_decay}) {
-        EXPECT_EQ(parse_policy_kind(policy_name(kind)), kind);
-    }
+    EXPECT_THAT(policy_names(), ElementsAre("single", "two-part", "multipliers", "layer-decay", "parameter-decay",
+                                            "prefix-decay", "slice", "rules"));
+    for (const std::string& name : policy_names()) EXPECT_EQ(policy_name(parse_policy_kind(name)), name);
     EXPECT_EQ(parse_policy_kind("layer_decay"), PolicyKind::layer_decay);
     EXPECT_THAT(message_of<UserError>([] { parse_policy_kind("layerdecay"); }), HasSubstr("'layer-decay'"));
 }
