@@ -10,20 +10,31 @@ namespace strata::optim {
 
 namespace {
 
+/// "stage 'warm', steps 0 to 99: starts at ..."; a run without stages needs no name for its one.
+std::string rate_sentence(const Plan& plan, std::size_t g, std::size_t s, const RateRange& rates) {
+    const Stage& stage = plan.stages[s];
+    std::string out;
+    if (plan.stages.size() > 1) {
+        out = fmt::format("stage '{}', steps {} to {}: ", stage.name, stage.first_step, stage.end_step - 1);
+    }
+    if (!stage.trainable[g]) {
+        return out + fmt::format("none: the group is frozen (multiplier {:.12g})", plan.groups[g].multiplier);
+    }
+    return out + fmt::format("starts at {:.6g}, peaks at {:.6g}, ends at {:.6g} (multiplier {:.12g})", rates.start,
+                             rates.peak, rates.end, stage.multipliers[g]);
+}
+
 std::string explain_segment(const Plan& plan, std::size_t g, const Segment& segment) {
     const Group& group = plan.groups[g];
-    const RateRange rates = rate_range(plan, g);
     std::string out =
         fmt::format("{}  {}, {} elements\n", segment.name, shape_text(segment.shape), grouped_digits(segment.elements));
     out += fmt::format("  group          {} (policy {}; {} of {} from the input)\n", group.name,
                        policy_name(plan.policy), g + 1, plan.groups.size());
-    if (plan.trainable(g, 0)) {
-        out += fmt::format("  learning rate  starts at {:.6g}, peaks at {:.6g}, ends at {:.6g} (multiplier {:.12g})\n",
-                           rates.start, rates.peak, rates.end, group.multiplier);
-    } else {
-        out += fmt::format("  learning rate  none: the group is frozen (multiplier {:.12g})\n", group.multiplier);
+    const auto ranges = rate_ranges(plan);
+    for (std::size_t s = 0; s < plan.stages.size(); ++s) {
+        out += "  learning rate  " + rate_sentence(plan, g, s, ranges[s][g]) + "\n";
     }
-    out += fmt::format("  weight decay   {}: {}\n", plan.weight_decay(segment), segment.decay_reason);
+    out += fmt::format("  weight decay   {}: {}\n", plan.weight_decay(g, segment), segment.decay_reason);
     return out;
 }
 

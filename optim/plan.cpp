@@ -2,9 +2,8 @@
 
 #include "core/error.h"
 #include "core/nearest.h"
-#include "optim/shard.h"
+#include "optim/plan_stages.h"
 
-#include <algorithm>
 #include <cmath>
 #include <utility>
 
@@ -34,11 +33,6 @@ void check_run(const PlanConfig& config) {
         user_error("The run has {} steps; it needs at least one. Raise num_train_epochs or max_steps.",
                    config.total_steps);
     }
-    if (config.warmup_steps < 0) user_error("warmup_steps is {}; it must be 0 or more.", config.warmup_steps);
-    if (config.warmup_steps > config.total_steps) {
-        user_error("The warm-up of {} steps is longer than the run of {}. Lower warmup_steps or train longer.",
-                   config.warmup_steps, config.total_steps);
-    }
     if (!(config.learning_rate >= 0.0 && std::isfinite(config.learning_rate))) {
         user_error("learning_rate is {}; it must be 0 or more (2e-5 to 5e-5 is usual for BERT).", config.learning_rate);
     }
@@ -49,10 +43,27 @@ void check_run(const PlanConfig& config) {
     }
 }
 
+/// A rule may give its group figures of its own; they must be of a kind that the optimizer has, and make sense to it.
+void check_overrides(const Plan& plan, std::size_t g) {
+    const Group& group = plan.groups[g];
+    const GroupOverrides& own = group.overrides;
+    if (plan.optimizer.kind == OptimizerKind::sgd && (own.beta1 || own.beta2 || own.epsilon)) {
+        user_error("Group '{}' sets {}, which optimizer '{}' does not have.", group.name,
+                   own.beta1 || own.beta2 ? "betas" : "eps", optimizer_name(plan.optimizer.kind));
+    }
+    if (!own.any()) return;
+    try {
+        check_optimizer(plan.optimizer_of(g));
+    } catch (const UserError& error) {
+        user_error("Group '{}': {}", group.name, error.what());
+    }
+}
+
 Group make_group(const Manifest& manifest, const GroupDraft& draft, const std::vector<std::string>& no_decay) {
     Group group;
     group.name = draft.name;
     group.multiplier = draft.multiplier;
+    group.overrides = draft.overrides;
     for (const std::size_t index : draft.parameters) {
         const Parameter& parameter = manifest[index];
         DecayDecision decision = decide_decay(parameter, no_decay);
@@ -103,11 +114,21 @@ bool Plan::trainable(std::size_t group, std::int64_t step) const {
 double Plan::learning_rate(std::size_t group, std::int64_t step) const {
     const Stage& stage = stage_at(step);
     if (!stage.trainable.at(group)) return 0.0;
-    return stage.learning_rate * groups[group].multiplier * factor(stage.schedule, step - stage.first_step);
+    return stage.learning_rate * stage.multipliers.at(group) * factor(stage.schedule, step - stage.first_step);
 }
 
-double Plan::weight_decay(const Segment& segment) const {
-    return segment.decays ? optimizer.weight_decay : 0.0;
+OptimizerConfig Plan::optimizer_of(std::size_t group) const {
+    const GroupOverrides& own = groups.at(group).overrides;
+    OptimizerConfig config = optimizer;
+    config.weight_decay = own.weight_decay.value_or(config.weight_decay);
+    config.beta1 = own.beta1.value_or(config.beta1);
+    config.beta2 = own.beta2.value_or(config.beta2);
+    config.epsilon = own.epsilon.value_or(config.epsilon);
+    return config;
+}
+
+double Plan::weight_decay(std::size_t group, const Segment& segment) const {
+    return segment.decays ? groups.at(group).overrides.weight_decay.value_or(optimizer.weight_decay) : 0.0;
 }
 
 std::int64_t Plan::elements() const {
@@ -119,43 +140,18 @@ std::int64_t Plan::elements() const {
 Plan make_plan(const Manifest& manifest, const PlanConfig& config) {
     check_run(config);
     check_optimizer(config.optimizer);
-    const std::vector<GroupDraft> drafts = make_groups(manifest, config.policy);
-
     Plan plan;
     plan.policy = config.policy.kind;
     plan.optimizer = config.optimizer;
     plan.total_steps = config.total_steps;
     plan.world_size = config.world_size;
     plan.zero_stage = config.zero_stage;
-    Stage stage{"train",
-                0,
-                config.total_steps,
-                config.learning_rate,
-                Schedule{config.schedule, config.warmup_steps, config.total_steps},
-                {}};
-    for (const GroupDraft& draft : drafts) {
+    for (const GroupDraft& draft : make_groups(manifest, config.policy, config.learning_rate)) {
         plan.groups.push_back(make_group(manifest, draft, config.policy.no_decay));
-        stage.trainable.push_back(draft.multiplier != 0.0);
     }
-    if (std::find(stage.trainable.begin(), stage.trainable.end(), true) == stage.trainable.end()) {
-        user_error("Every group is frozen (multiplier 0), so there is nothing to train.");
-    }
-    plan.stages.push_back(std::move(stage));
+    for (std::size_t g = 0; g < plan.groups.size(); ++g) check_overrides(plan, g);
+    plan.stages = make_stages(config, plan.groups);
     return plan;
-}
-
-RankMemory memory_per_rank(const Plan& plan, int rank, std::int64_t step) {
-    constexpr std::int64_t bytes = sizeof(float);
-    RankMemory memory;
-    for (std::size_t g = 0; g < plan.groups.size(); ++g) {
-        const std::int64_t elements = plan.groups[g].elements;
-        const std::int64_t padded = padded_elements(elements, plan.world_size);
-        memory.parameter_bytes += bytes * padded;
-        if (!plan.trainable(g, step)) continue;
-        memory.gradient_bytes += bytes * padded;
-        memory.state_bytes += bytes * state_tensors(plan.optimizer) * slice_of(elements, rank, plan.world_size).size();
-    }
-    return memory;
 }
 
 }  // namespace strata::optim

@@ -1,16 +1,18 @@
 // The plan: what every group's rate, decay and freezing will be at every step, fixed before the first one.
 //
-// A pure function of (manifest, policy, optimizer, schedule, world size): the same value drives `strata plan`,
-// training and resume. lr(group, step) = learning rate x multiplier(group) x factor(schedule, step).
+// A pure function of (manifest, policy, optimizer, stages, schedule, world size): the same value drives `strata plan`,
+// training and resume. lr(group, step) = learning rate(stage) x multiplier(group, stage) x factor(stage, step).
 // Units: elements, steps (updates, 0-based), bytes. All errors are UserErrors.
 #pragma once
 
 #include "optim/manifest.h"
 #include "optim/policy.h"
 #include "optim/schedule.h"
+#include "optim/stage.h"
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -50,30 +52,37 @@ struct Segment {
 
 struct Group {
     std::string name;
-    double multiplier = 1.0;
+    double multiplier = 1.0;        // the policy's; 0 keeps the group frozen in every stage
     std::vector<Segment> segments;  // back to back, in registration order
     std::int64_t elements = 0;
-};
-
-/// A stretch of the run with one set of trainable groups and one schedule. Now always exactly one, "train".
-struct Stage {
-    std::string name;
-    std::int64_t first_step = 0;
-    std::int64_t end_step = 0;  // one past its last step
-    double learning_rate = 0.0;
-    Schedule schedule;            // in steps since first_step
-    std::vector<bool> trainable;  // one for each group
+    GroupOverrides overrides = {};
 };
 
 struct PlanConfig {
     PolicyConfig policy;
     OptimizerConfig optimizer;
-    ScheduleKind schedule = ScheduleKind::linear;
-    std::int64_t warmup_steps = 0;
+    ScheduleConfig schedule;  // of the whole run; of each stage that has none of its own
     double learning_rate = 5e-5;
     std::int64_t total_steps = 1;
+    std::int64_t steps_per_epoch = 0;                        // 0: not known, so no stage may be as long as some epochs
+    std::vector<StageConfig> stages = {};                    // none: one stage, "train"
+    std::optional<GradualConfig> gradual = std::nullopt;     // instead of stages
+    std::optional<FineTuneConfig> fine_tune = std::nullopt;  // instead of stages
     int world_size = 1;
     int zero_stage = 1;
+};
+
+/// What changes for a group before the update of `step`, the first of a stage.
+struct Transition {
+    enum class Kind {
+        thaw,    // gradients and state are allocated, unless the state was kept
+        freeze,  // gradients are freed, and the state unless it is kept
+        reset    // a group that goes on training starts anew: moments and step count 0
+    };
+    std::int64_t step = 0;
+    std::size_t group = 0;
+    Kind kind = Kind::thaw;
+    bool keeps_state = false;  // thaw: goes on with the moments and step count it had; freeze: they stay, for a thaw
 };
 
 struct Plan {
@@ -92,8 +101,17 @@ struct Plan {
     /// The rate that the update of this step applies to the group; 0 while the group is frozen.
     double learning_rate(std::size_t group, std::int64_t step) const;
 
-    /// Weight decay of a segment's elements: the optimizer's, or 0.
-    double weight_decay(const Segment& segment) const;
+    /// The optimizer as one group has it: its overrides applied.
+    OptimizerConfig optimizer_of(std::size_t group) const;
+
+    /// Weight decay of a segment's elements: its group's, or 0.
+    double weight_decay(std::size_t group, const Segment& segment) const;
+
+    /// Every thaw, freeze and reset, by step and then group; the thaws of step 0 are those that train from the start.
+    std::vector<Transition> transitions() const;
+
+    /// True while a rank holds optimizer state for its slice of the group: it trains, or its state is kept for later.
+    bool holds_state(std::size_t group, std::int64_t step) const;
 
     std::int64_t elements() const;
 
@@ -109,12 +127,25 @@ struct Plan {
 Plan make_plan(const Manifest& manifest, const PlanConfig& config);
 
 /// fp32 bytes on one rank at one step: every group's parameters and every live group's gradients, both with their
-/// padding, and the optimizer state of the rank's own slices of live groups.
+/// padding, and the optimizer state of the rank's own slices of the groups that hold some.
 struct RankMemory {
     std::int64_t parameter_bytes = 0;
     std::int64_t gradient_bytes = 0;
     std::int64_t state_bytes = 0;
+
+    std::int64_t sum() const { return parameter_bytes + gradient_bytes + state_bytes; }
 };
 RankMemory memory_per_rank(const Plan& plan, int rank, std::int64_t step);
+
+/// Bytes that each rank sends for one update, by the ring formulas of dist/communicator.h: live groups' gradients, S
+/// bytes with padding, are all-reduced for 2S(N-1)/N, their updated parameters gathered for S(N-1)/N. The norms and the
+/// loss, 8 bytes a group, come on top.
+struct StepTraffic {
+    std::int64_t reduce_bytes = 0;
+    std::int64_t gather_bytes = 0;
+
+    std::int64_t sum() const { return reduce_bytes + gather_bytes; }
+};
+StepTraffic traffic_per_step(const Plan& plan, std::int64_t step);
 
 }  // namespace strata::optim

@@ -29,9 +29,18 @@ class Canonical {
     std::string bytes_;
 };
 
+void add_optional(Canonical& out, const std::optional<double>& value) {
+    out.integer(value ? 1 : 0);
+    if (value) out.number(*value);
+}
+
 void add_group(Canonical& out, const Group& group) {
     out.text(group.name);
     out.number(group.multiplier);
+    add_optional(out, group.overrides.weight_decay);
+    add_optional(out, group.overrides.beta1);
+    add_optional(out, group.overrides.beta2);
+    add_optional(out, group.overrides.epsilon);
     out.integer(static_cast<std::int64_t>(group.segments.size()));
     for (const Segment& segment : group.segments) {
         out.text(segment.name);
@@ -51,6 +60,8 @@ void add_stage(Canonical& out, const Stage& stage) {
     out.integer(stage.schedule.total_steps);
     out.integer(static_cast<std::int64_t>(stage.trainable.size()));
     for (const bool trainable : stage.trainable) out.integer(trainable ? 1 : 0);
+    for (const double multiplier : stage.multipliers) out.number(multiplier);
+    out.text(on_unfreeze_name(stage.on_unfreeze));
 }
 
 void add_optimizer(Canonical& out, const OptimizerConfig& optimizer) {
@@ -68,7 +79,7 @@ void add_optimizer(Canonical& out, const OptimizerConfig& optimizer) {
 
 Canonical serialise_update(const Plan& plan) {
     Canonical out;
-    out.text("strata plan 1");
+    out.text("strata plan 2");
     out.integer(static_cast<std::int64_t>(plan.groups.size()));
     for (const Group& group : plan.groups) add_group(out, group);
     out.integer(static_cast<std::int64_t>(plan.stages.size()));

@@ -7,21 +7,26 @@
 
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace strata::optim {
 
-/// What `strata plan` prints: one line a group (parameters, elements, multiplier, rates at start, peak and end), totals
-/// and memory per rank. Ends with a newline.
+/// What `strata plan` prints: one line a group (parameters, elements, multiplier, decay, when it trains), rates at the
+/// start, peak and end of each stage, memory and bytes sent per rank in each stage. Ends with a newline.
 std::string plan_table(const Plan& plan);
 
 /// Header `step,stage,group,trainable,lr`, then one row for each step and group, step by step. trainable is 1 or 0;
 /// lr reads back to the same double.
 std::string plan_csv(const Plan& plan);
 
-/// {policy, optimizer, stages, groups: [{name, parameters: [names], elements, multiplier, trainable,
-/// learning_rate: {start, peak, end}, weight_decay, segments: [{name, shape, offset, elements, decays, reason}]}],
-/// elements, trainable_elements, parameters, total_steps, world_size, zero_stage, memory: [bytes per rank], hash}.
-/// `trainable` is at the first step. Doubles read back exactly.
+/// {policy, optimizer, stages: [{name, first_step, end_step, learning_rate, schedule, warmup_steps, on_unfreeze,
+/// groups: [{name, trainable, multiplier, learning_rate: {start, peak, end}}], memory: [bytes per rank], traffic:
+/// {reduce_bytes, gather_bytes}}], groups: [{name, parameters: [names], elements, multiplier, trainable,
+/// learning_rate: {start, peak, end}, weight_decay, overrides, segments: [{name, shape, offset, elements, decays,
+/// weight_decay, reason}]}], transitions: [{step, stage, group, kind, keeps_state}], elements, trainable_elements,
+/// parameters, total_steps, world_size, zero_stage, memory: [bytes per rank], hash, update_hash}.
+/// A group's `trainable` is at the first step, its learning_rate over the whole run, `overrides` what it has of its own
+/// ({} for most); the plan's `memory` is that of the stage that takes most. Doubles read back exactly.
 nlohmann::json plan_json(const Plan& plan);
 
 /// Where one parameter is, at which rates it learns, and which rule decided whether it decays. Throws UserError for a
@@ -34,7 +39,14 @@ struct RateRange {
     double end = 0.0;    // at the last step
 };
 
-/// A group's rates over the whole run.
+/// [stage][group]: the rates within each stage, 0 for a group that is frozen in it.
+std::vector<std::vector<RateRange>> rate_ranges(const Plan& plan);
+
+/// A group's rates over the whole run, from the rates within its stages.
+RateRange whole_run(const std::vector<std::vector<RateRange>>& ranges, std::size_t group);
 RateRange rate_range(const Plan& plan, std::size_t group);
+
+/// When a group trains, for people: "always", "never", "from 100", "0-99, 200-299".
+std::string trains_text(const Plan& plan, std::size_t group);
 
 }  // namespace strata::optim

@@ -1,4 +1,4 @@
-#include "core/error.h"
+#include "optim/name_components.h"
 #include "optim/plan_output.h"
 #include "optim/text_table.h"
 
@@ -13,24 +13,34 @@ namespace strata::optim {
 
 namespace {
 
-std::string heading(const Plan& plan) {
-    const OptimizerConfig& optimizer = plan.optimizer;
-    std::string out = fmt::format("Plan: policy {}, {} group{}, {} rank{}, ZeRO stage {}\n", policy_name(plan.policy),
-                                  plan.groups.size(), plan.groups.size() == 1 ? "" : "s", plan.world_size,
-                                  plan.world_size == 1 ? "" : "s", plan.zero_stage);
+using Ranges = std::vector<std::vector<RateRange>>;
+
+std::string_view plural(std::size_t count) {
+    return count == 1 ? "" : "s";
+}
+
+std::string optimizer_text(const OptimizerConfig& optimizer) {
     if (optimizer.kind == OptimizerKind::adamw) {
-        out += fmt::format("Optimizer: AdamW, beta1 {}, beta2 {}, epsilon {}, weight decay {}\n", optimizer.beta1,
+        return fmt::format("Optimizer: AdamW, beta1 {}, beta2 {}, epsilon {}, weight decay {}\n", optimizer.beta1,
                            optimizer.beta2, optimizer.epsilon, optimizer.weight_decay);
-    } else {
-        out += fmt::format("Optimizer: SGD, momentum {}{}, weight decay {}\n", optimizer.momentum,
-                           optimizer.nesterov ? " (Nesterov)" : "", optimizer.weight_decay);
     }
-    for (const Stage& stage : plan.stages) {
-        out += fmt::format("Stage {}: steps {} to {}, learning rate {}, {}, warm-up {} steps\n", stage.name,
-                           stage.first_step, stage.end_step - 1, stage.learning_rate,
-                           schedule_name(stage.schedule.kind), stage.schedule.warmup_steps);
-    }
-    return out;
+    return fmt::format("Optimizer: SGD, momentum {}{}, weight decay {}\n", optimizer.momentum,
+                       optimizer.nesterov ? " (Nesterov)" : "", optimizer.weight_decay);
+}
+
+std::string stage_text(const Stage& stage) {
+    return fmt::format("Stage {}: steps {} to {}, learning rate {}, {}, warm-up {} steps", stage.name, stage.first_step,
+                       stage.end_step - 1, stage.learning_rate, schedule_name(stage.schedule.kind),
+                       stage.schedule.warmup_steps);
+}
+
+std::string heading(const Plan& plan) {
+    std::string out = fmt::format("Plan: policy {}, {} group{}, {} rank{}, ZeRO stage {}\n", policy_name(plan.policy),
+                                  plan.groups.size(), plural(plan.groups.size()), plan.world_size,
+                                  plural(static_cast<std::size_t>(plan.world_size)), plan.zero_stage);
+    out += optimizer_text(plan.optimizer);
+    if (plan.stages.size() == 1) return out + stage_text(plan.stages.front()) + "\n";
+    return out + fmt::format("{} stages, {} steps\n", plan.stages.size(), grouped_digits(plan.total_steps));
 }
 
 std::string rate_text(double rate) {
@@ -44,35 +54,58 @@ std::string multiplier_text(double multiplier) {
 }
 
 /// "0.01 on 3 of 5": how many of the group's tensors decay.
-std::string decay_text(const Plan& plan, const Group& group, bool live) {
+std::string decay_text(const Plan& plan, std::size_t g) {
+    const Group& group = plan.groups[g];
+    const double decay = plan.optimizer_of(g).weight_decay;
     const auto decaying = std::count_if(group.segments.begin(), group.segments.end(),
                                         [](const Segment& segment) { return segment.decays; });
-    if (!live || plan.optimizer.weight_decay == 0.0 || decaying == 0) return "none";
-    return fmt::format("{} on {} of {}", plan.optimizer.weight_decay, decaying, group.segments.size());
+    const bool live =
+        std::any_of(plan.stages.begin(), plan.stages.end(), [g](const Stage& stage) { return stage.trainable.at(g); });
+    if (!live || decay == 0.0 || decaying == 0) return "none";
+    return fmt::format("{} on {} of {}", decay, decaying, group.segments.size());
 }
 
-std::string group_table(const Plan& plan) {
-    TextTable table({{"group", Align::left},
-                     {"parameters", Align::right},
-                     {"elements", Align::right},
-                     {"multiplier", Align::right},
-                     {"lr start", Align::right},
-                     {"lr peak", Align::right},
-                     {"lr end", Align::right},
-                     {"weight decay", Align::right},
-                     {"trainable", Align::left}});
+/// What rules give single groups beyond their decay, a line each.
+std::string override_lines(const Plan& plan) {
+    std::string out;
+    for (const Group& group : plan.groups) {
+        const GroupOverrides& own = group.overrides;
+        std::vector<std::string> parts;
+        if (own.beta1) parts.push_back(fmt::format("beta1 {}", *own.beta1));
+        if (own.beta2) parts.push_back(fmt::format("beta2 {}", *own.beta2));
+        if (own.epsilon) parts.push_back(fmt::format("epsilon {}", *own.epsilon));
+        if (!parts.empty()) out += fmt::format("Group {} has its own {}\n", group.name, join(parts, ", "));
+    }
+    return out;
+}
+
+/// One line a group. A plan of one stage has its rates here; one of several, in a table for each.
+std::string group_table(const Plan& plan, const Ranges& ranges) {
+    const bool rates_here = plan.stages.size() == 1;
+    std::vector<TextTable::Column> columns{
+        {"group", Align::left}, {"parameters", Align::right}, {"elements", Align::right}, {"multiplier", Align::right}};
+    if (rates_here) {
+        for (const char* name : {"lr start", "lr peak", "lr end"}) columns.push_back({name, Align::right});
+    }
+    columns.push_back({"weight decay", Align::right});
+    columns.push_back({rates_here ? "trainable" : "trains at steps", Align::left});
+    TextTable table(std::move(columns));
     std::size_t parameters = 0;
     std::int64_t trainable = 0;
     for (std::size_t g = 0; g < plan.groups.size(); ++g) {
         const Group& group = plan.groups[g];
-        const RateRange rates = rate_range(plan, g);
-        const bool live = plan.trainable(g, 0);
-        table.add_row({group.name, grouped_digits(static_cast<std::int64_t>(group.segments.size())),
-                       grouped_digits(group.elements), multiplier_text(group.multiplier), rate_text(rates.start),
-                       rate_text(rates.peak), rate_text(rates.end), decay_text(plan, group, live),
-                       live ? "yes" : "frozen"});
+        std::vector<std::string> row{group.name, grouped_digits(static_cast<std::int64_t>(group.segments.size())),
+                                     grouped_digits(group.elements), multiplier_text(group.multiplier)};
+        const std::string trains = trains_text(plan, g);
+        if (rates_here) {
+            const RateRange& rates = ranges[0][g];
+            for (const double rate : {rates.start, rates.peak, rates.end}) row.push_back(rate_text(rate));
+        }
+        row.push_back(decay_text(plan, g));
+        row.push_back(!rates_here ? trains : trains == "never" ? "frozen" : "yes");
+        table.add_row(std::move(row));
         parameters += group.segments.size();
-        if (live) trainable += group.elements;
+        if (trains != "never") trainable += group.elements;
     }
     table.add_rule();
     table.add_row({"total", grouped_digits(static_cast<std::int64_t>(parameters)), grouped_digits(plan.elements())});
@@ -80,48 +113,112 @@ std::string group_table(const Plan& plan) {
     return table.text();
 }
 
-std::vector<std::string> memory_cells(const Plan& plan, int rank) {
-    const RankMemory memory = memory_per_rank(plan, rank, 0);
+/// The change that a group goes through where the stage begins.
+std::string transition_text(const Transition& transition) {
+    switch (transition.kind) {
+        case Transition::Kind::thaw:
+            return transition.keeps_state ? "thaws, goes on with its state" : "thaws";
+        case Transition::Kind::reset:
+            return "starts anew";
+        case Transition::Kind::freeze:
+            break;
+    }
+    return {};
+}
+
+/// "frozen: embeddings to layer_9 (11 groups)", by runs in the plan's order.
+std::string frozen_line(const Plan& plan, const Stage& stage) {
+    std::vector<std::string> runs;
+    std::size_t count = 0;
+    for (std::size_t g = 0; g < plan.groups.size(); ++g) {
+        if (stage.trainable[g]) continue;
+        std::size_t last = g;
+        while (last + 1 < plan.groups.size() && !stage.trainable[last + 1]) ++last;
+        runs.push_back(last == g ? plan.groups[g].name
+                                 : fmt::format("{} to {}", plan.groups[g].name, plan.groups[last].name));
+        count += last - g + 1;
+        g = last;
+    }
+    return count == 0 ? "" : fmt::format("frozen: {} ({} group{})\n", join(runs, ", "), count, plural(count));
+}
+
+std::string stage_table(const Plan& plan, std::size_t s, const Ranges& ranges,
+                        const std::vector<Transition>& transitions) {
+    const Stage& stage = plan.stages[s];
+    TextTable table({{"group", Align::left},
+                     {"multiplier", Align::right},
+                     {"lr start", Align::right},
+                     {"lr peak", Align::right},
+                     {"lr end", Align::right},
+                     {"change", Align::left}});
+    for (std::size_t g = 0; g < plan.groups.size(); ++g) {
+        if (!stage.trainable[g]) continue;
+        const auto change = std::find_if(transitions.begin(), transitions.end(), [&](const Transition& each) {
+            return each.step == stage.first_step && each.group == g;
+        });
+        const RateRange& rates = ranges[s][g];
+        table.add_row({plan.groups[g].name, multiplier_text(stage.multipliers[g]), rate_text(rates.start),
+                       rate_text(rates.peak), rate_text(rates.end),
+                       change == transitions.end() ? "" : transition_text(*change)});
+    }
+    return fmt::format("{}, on_unfreeze {}\n\n{}{}", stage_text(stage), on_unfreeze_name(stage.on_unfreeze),
+                       table.text(), frozen_line(plan, stage));
+}
+
+std::vector<std::string> cost_cells(const Plan& plan, int rank, std::int64_t step) {
+    const RankMemory memory = memory_per_rank(plan, rank, step);
     return {byte_text(memory.parameter_bytes), byte_text(memory.gradient_bytes), byte_text(memory.state_bytes),
-            byte_text(memory.parameter_bytes + memory.gradient_bytes + memory.state_bytes)};
+            byte_text(memory.sum()), byte_text(traffic_per_step(plan, step).sum())};
 }
 
 /// Neighbouring ranks that read the same share a row.
-std::string memory_table(const Plan& plan) {
-    TextTable table({{"rank", Align::left},
+std::string cost_table(const Plan& plan) {
+    TextTable table({{"stage", Align::left},
+                     {"rank", Align::left},
                      {"parameters", Align::right},
                      {"gradients", Align::right},
                      {"optimizer state", Align::right},
-                     {"sum", Align::right}});
-    for (int first = 0; first < plan.world_size;) {
-        std::vector<std::string> cells = memory_cells(plan, first);
-        int last = first;
-        while (last + 1 < plan.world_size && memory_cells(plan, last + 1) == cells) ++last;
-        cells.insert(cells.begin(), first == last ? fmt::format("{}", first) : fmt::format("{}-{}", first, last));
-        table.add_row(std::move(cells));
-        first = last + 1;
+                     {"sum", Align::right},
+                     {"sent per step", Align::right}});
+    for (const Stage& stage : plan.stages) {
+        for (int first = 0; first < plan.world_size;) {
+            std::vector<std::string> cells = cost_cells(plan, first, stage.first_step);
+            int last = first;
+            while (last + 1 < plan.world_size && cost_cells(plan, last + 1, stage.first_step) == cells) ++last;
+            const std::string ranks = first == last ? fmt::format("{}", first) : fmt::format("{}-{}", first, last);
+            cells.insert(cells.begin(), {first == 0 ? stage.name : "", ranks});
+            table.add_row(std::move(cells));
+            first = last + 1;
+        }
     }
     return table.text();
 }
 
 }  // namespace
 
-RateRange rate_range(const Plan& plan, std::size_t group) {
-    RateRange range{plan.learning_rate(group, 0), 0.0, plan.learning_rate(group, plan.total_steps - 1)};
-    for (const Stage& stage : plan.stages) {
-        if (!stage.trainable.at(group)) continue;
-        double peak = 0.0;
-        for (std::int64_t step = stage.first_step; step < stage.end_step; ++step) {
-            peak = std::max(peak, factor(stage.schedule, step - stage.first_step));
-        }
-        range.peak = std::max(range.peak, stage.learning_rate * plan.groups[group].multiplier * peak);
+std::string trains_text(const Plan& plan, std::size_t group) {
+    std::vector<std::string> spans;
+    for (std::size_t s = 0; s < plan.stages.size(); ++s) {
+        if (!plan.stages[s].trainable.at(group)) continue;
+        const std::int64_t first = plan.stages[s].first_step;
+        while (s + 1 < plan.stages.size() && plan.stages[s + 1].trainable.at(group)) ++s;
+        const std::int64_t end = plan.stages[s].end_step;
+        if (first == 0 && end == plan.total_steps) return "always";
+        spans.push_back(end == plan.total_steps ? fmt::format("from {}", first) : fmt::format("{}-{}", first, end - 1));
     }
-    return range;
+    return spans.empty() ? "never" : join(spans, ", ");
 }
 
 std::string plan_table(const Plan& plan) {
-    return fmt::format("{}\n{}\nMemory of each rank, activations apart\n\n{}", heading(plan), group_table(plan),
-                       memory_table(plan));
+    const Ranges ranges = rate_ranges(plan);
+    std::string out = fmt::format("{}\n{}{}\n", heading(plan), group_table(plan, ranges), override_lines(plan));
+    if (plan.stages.size() > 1) {
+        const auto transitions = plan.transitions();
+        for (std::size_t s = 0; s < plan.stages.size(); ++s) {
+            out += stage_table(plan, s, ranges, transitions) + "\n";
+        }
+    }
+    return out + "Memory of each rank, activations apart, and what it sends for each update\n\n" + cost_table(plan);
 }
 
 }  // namespace strata::optim

@@ -61,13 +61,15 @@ optim::Plan make_train_plan(const Config& config, const optim::Manifest& manifes
     optim::PlanConfig plan;
     plan.policy = policy_of(config);
     plan.optimizer = optimizer_of(config);
-    plan.schedule = config.lr_scheduler_type == "linear" ? optim::ScheduleKind::linear : optim::ScheduleKind::constant;
-    plan.warmup_steps = warmup_steps(config, length.total_steps);
-    if (plan.warmup_steps > length.total_steps) {
-        user_error("warmup_steps is {}, but the run has only {} updates", plan.warmup_steps, length.total_steps);
+    optim::Schedule& schedule = plan.schedule.options;
+    schedule.kind = config.lr_scheduler_type == "linear" ? optim::ScheduleKind::linear : optim::ScheduleKind::constant;
+    schedule.warmup_steps = warmup_steps(config, length.total_steps);
+    if (schedule.warmup_steps > length.total_steps) {
+        user_error("warmup_steps is {}, but the run has only {} updates", schedule.warmup_steps, length.total_steps);
     }
     plan.learning_rate = config.learning_rate;
     plan.total_steps = length.total_steps;
+    plan.steps_per_epoch = length.steps_per_epoch;
     plan.world_size = ranks;
     plan.zero_stage = static_cast<int>(config.zero_stage);
     return optim::make_plan(manifest, plan);

@@ -42,6 +42,7 @@ inline optim::Plan make_test_plan(const std::vector<TestGroup>& groups, int rank
         }
         plan.groups.push_back(std::move(group));
         stage.trainable.push_back(from.multiplier != 0.0);
+        stage.multipliers.push_back(from.multiplier);
     }
     plan.stages.push_back(std::move(stage));
     return plan;

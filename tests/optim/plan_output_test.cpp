@@ -2,6 +2,7 @@
 
 #include "bert_manifest.h"
 #include "core/error.h"
+#include "model_manifests.h"
 #include "optim/text_table.h"
 
 #include <gmock/gmock.h>
@@ -22,7 +23,7 @@ PlanConfig config_for(std::int64_t steps, int ranks) {
     PlanConfig config;
     config.policy = {.kind = PolicyKind::layer_decay, .decay = 0.95};
     config.optimizer.weight_decay = 0.01;
-    config.warmup_steps = steps / 10;
+    config.schedule.options.warmup_steps = steps / 10;
     config.learning_rate = 2e-5;
     config.total_steps = steps;
     config.world_size = ranks;
@@ -119,6 +120,78 @@ TEST(PlanJson, CarriesThePlanAndReadsBackExactly) {
     EXPECT_EQ(json["groups"][13]["segments"][2]["weight_decay"], 0.01);
     ASSERT_EQ(json["memory"].size(), 2U);
     EXPECT_EQ(json["memory"][1]["state_bytes"], memory_per_rank(plan, 1, 0).state_bytes);
+}
+
+/// Head alone, then a slice over all: two stages of a two-part ResNet.
+Plan staged_plan(int ranks = 2) {
+    PlanConfig config = config_for(40, ranks);
+    config.policy = {.kind = PolicyKind::two_part};
+    config.stages.resize(3);
+    config.stages[0].length = parse_length("10u");
+    config.stages[0].freeze_to = -1;
+    config.stages[1].length = parse_length("10u");
+    config.stages[1].slice = RateSlice{1e-5, 1e-3};
+    config.stages[1].name = "slice";
+    config.stages[2].groups = {"head"};
+    return make_plan(testing::resnet18_manifest(), config);
+}
+
+TEST(PlanTable, ShowsEachStage) {
+    const std::string table = plan_table(staged_plan());
+    EXPECT_THAT(table, AllOf(HasSubstr("3 stages, 40 steps"), HasSubstr("10-19"), HasSubstr("always"),
+                             HasSubstr("Stage slice: steps 10 to 19, learning rate 0.001"),
+                             HasSubstr("\nbackbone    0.010000"), HasSubstr("1.000e-05"), HasSubstr("thaws"),
+                             HasSubstr("frozen: backbone (1 group)"), HasSubstr("42.6 MiB"), HasSubstr("64.0 MiB")));
+    EXPECT_THAT(table, Not(HasSubstr(" \n")));
+}
+
+TEST(PlanTable, ShowsWhatAGroupHasOfItsOwn) {
+    PlanConfig config = config_for(20, 1);
+    config.policy = {.kind = PolicyKind::rules};
+    config.policy.rules = {{"part1", {}, 0.1, {.weight_decay = 0.3, .beta1 = 0.8, .epsilon = 1e-6}}, {"part2"}};
+    const Plan plan = make_plan(testing::sample_manifest(), config);
+    EXPECT_THAT(plan_table(plan),
+                AllOf(HasSubstr("0.3 on 1 of 2"), HasSubstr("Group part1 has its own beta1 0.8, epsilon 1e-06")));
+    EXPECT_THAT(explain(plan, "part1.weight"), HasSubstr("weight decay   0.3: "));
+    const auto json = plan_json(plan);
+    EXPECT_EQ(json["groups"][0]["weight_decay"], 0.3);
+    EXPECT_EQ(json["groups"][0]["overrides"],
+              (nlohmann::json{{"weight_decay", 0.3}, {"beta1", 0.8}, {"epsilon", 1e-6}}));
+    EXPECT_EQ(json["groups"][1]["overrides"], nlohmann::json::object());
+}
+
+TEST(PlanCsv, CarriesStages) {
+    const Plan plan = staged_plan();
+    EXPECT_THAT(plan_csv(plan),
+                AllOf(HasSubstr("\n9,stage_1,backbone,0,0\n"), HasSubstr("\n14,slice,backbone,1,1e-05\n"),
+                      HasSubstr("\n39,stage_3,backbone,0,0\n39,stage_3,head,1,")));
+}
+
+TEST(PlanJson, CarriesStagesAndTransitions) {
+    const Plan plan = staged_plan();
+    const auto json = nlohmann::json::parse(plan_json(plan).dump());
+    ASSERT_EQ(json["stages"].size(), 3U);
+    const auto& slice = json["stages"][1];
+    EXPECT_EQ(slice["name"], "slice");
+    EXPECT_EQ(slice["on_unfreeze"], "keep");
+    EXPECT_EQ(slice["groups"][0]["learning_rate"]["peak"].get<double>(), plan.learning_rate(0, 14));
+    EXPECT_EQ(slice["groups"][0]["multiplier"].get<double>(), plan.stages[1].multipliers[0]);
+    EXPECT_EQ(slice["memory"][1]["gradient_bytes"], memory_per_rank(plan, 1, 10).gradient_bytes);
+    EXPECT_EQ(slice["traffic"]["reduce_bytes"], traffic_per_step(plan, 10).reduce_bytes);
+    EXPECT_EQ(json["memory"][1], slice["memory"][1]);
+    EXPECT_EQ(json["groups"][0]["trainable"], false);
+    EXPECT_EQ(json["groups"][0]["learning_rate"]["peak"], slice["groups"][0]["learning_rate"]["peak"]);
+    ASSERT_EQ(json["transitions"].size(), 3U);
+    EXPECT_EQ(json["transitions"][1],
+              (nlohmann::json{
+                  {"step", 10}, {"stage", "slice"}, {"group", "backbone"}, {"kind", "thaw"}, {"keeps_state", false}}));
+    EXPECT_EQ(json["transitions"][2]["kind"], "freeze");
+}
+
+TEST(Explain, SaysEachStage) {
+    EXPECT_THAT(explain(staged_plan(), "conv1.weight"),
+                AllOf(HasSubstr("stage 'stage_1', steps 0 to 9: none: the group is frozen"),
+                      HasSubstr("stage 'slice', steps 10 to 19: starts at 0, peaks at 1e-05")));
 }
 
 TEST(Explain, SaysWhereAParameterIsAndWhy) {

@@ -9,6 +9,7 @@
 
 #include <cmath>
 #include <functional>
+#include <set>
 
 namespace strata::optim {
 namespace {
@@ -21,7 +22,7 @@ PlanConfig base_config() {
     PlanConfig config;
     config.policy = {.kind = PolicyKind::layer_decay, .decay = 0.95};
     config.optimizer.weight_decay = 0.01;
-    config.warmup_steps = 10;
+    config.schedule.options.warmup_steps = 10;
     config.learning_rate = 2e-5;
     config.total_steps = 100;
     return config;
@@ -84,9 +85,27 @@ TEST(Plan, DecayIsAnAttributeOfTheSegment) {
     const Plan plan = make_plan(bert_manifest({}), base_config());
     const Segment& weight = plan.groups[1].segments[0];
     const Segment& bias = plan.groups[1].segments[1];
-    EXPECT_EQ(plan.weight_decay(weight), 0.01);
-    EXPECT_EQ(plan.weight_decay(bias), 0.0);
+    EXPECT_EQ(plan.weight_decay(1, weight), 0.01);
+    EXPECT_EQ(plan.weight_decay(1, bias), 0.0);
     EXPECT_THAT(bias.decay_reason, HasSubstr("bias"));
+}
+
+TEST(Plan, ARulesOwnFiguresWinOverTheOptimizers) {
+    PlanConfig config = base_config();
+    config.policy = {.kind = PolicyKind::rules};
+    config.policy.rules = {{"encoder", {"bert.**"}, 1.0, {.weight_decay = 0.2, .beta1 = 0.8, .epsilon = 1e-6}},
+                           {"classifier", {}, 1.0, {.beta2 = 0.9}}};
+    const Plan plan = make_plan(bert_manifest({}), config);
+    EXPECT_EQ(plan.weight_decay(0, plan.groups[0].segments[0]), 0.2);
+    EXPECT_EQ(plan.weight_decay(1, plan.groups[1].segments[0]), 0.01);
+    EXPECT_EQ(plan.weight_decay(1, plan.groups[1].segments[1]), 0.0);
+    const OptimizerConfig encoder = plan.optimizer_of(0);
+    EXPECT_EQ(encoder.weight_decay, 0.2);
+    EXPECT_EQ(encoder.beta1, 0.8);
+    EXPECT_EQ(encoder.beta2, 0.999);
+    EXPECT_EQ(encoder.epsilon, 1e-6);
+    EXPECT_EQ(plan.optimizer_of(1).beta2, 0.9);
+    EXPECT_EQ(plan.optimizer_of(1).beta1, 0.9);
 }
 
 TEST(Plan, StateIsSharedOutWhole) {
@@ -116,8 +135,8 @@ TEST(Plan, SgdKeepsOneMomentOrNone) {
 
 TEST(PlanHash, IsTheSameOnEveryMachine) {
     const Plan plan = make_plan(bert_manifest({}), base_config());
-    EXPECT_EQ(plan.hash(), 8911958397011090222U);
-    EXPECT_EQ(plan.update_hash(), 17895398810524680522U);
+    EXPECT_EQ(plan.hash(), 17425862621954558895U);
+    EXPECT_EQ(plan.update_hash(), 4701002767817840300U);
     EXPECT_EQ(plan.hash(), make_plan(bert_manifest({}), base_config()).hash());
 }
 
@@ -138,15 +157,30 @@ TEST(PlanHash, ChangesWithAnythingThatChangesTheUpdate) {
         [](PlanConfig& c) { c.optimizer.epsilon = 1e-6; },
         [](PlanConfig& c) { c.optimizer.weight_decay = 0.02; },
         [](PlanConfig& c) { c.optimizer.kind = OptimizerKind::sgd; },
-        [](PlanConfig& c) { c.schedule = ScheduleKind::constant; },
-        [](PlanConfig& c) { c.warmup_steps = 11; },
+        [](PlanConfig& c) { c.schedule.options.kind = ScheduleKind::constant; },
+        [](PlanConfig& c) { c.schedule.options.warmup_steps = 11; },
         [](PlanConfig& c) { c.learning_rate = 3e-5; },
         [](PlanConfig& c) { c.total_steps = 101; },
+        [](PlanConfig& c) {
+            c.schedule = {{ScheduleKind::linear, 0, 0}, 0.2};
+        },
+        [](PlanConfig& c) { c.stages.resize(1); },
+        [](PlanConfig& c) { c.stages.resize(1), c.stages[0].name = "other"; },
+        [](PlanConfig& c) { c.stages.resize(1), c.stages[0].freeze_to = 1; },
+        [](PlanConfig& c) {
+            c.stages.resize(1), c.stages[0].slice = RateSlice{1e-6, 2e-5};
+        },
+        [](PlanConfig& c) {
+            c.stages.resize(1), c.stages[0].slice = RateSlice{2e-6, 2e-5};
+        },
+        [](PlanConfig& c) { c.stages.resize(1), c.stages[0].on_unfreeze = OnUnfreeze::reset; },
+        [](PlanConfig& c) { c.stages.resize(1), c.stages[0].learning_rate = 1e-5; },
     };
+    std::set<std::uint64_t> seen{before};
     for (std::size_t i = 0; i < changes.size(); ++i) {
         PlanConfig config = base_config();
         changes[i](config);
-        EXPECT_NE(hash_of(manifest, config), before) << "change " << i;
+        EXPECT_TRUE(seen.insert(hash_of(manifest, config)).second) << "change " << i;
     }
     Manifest renamed = manifest;
     renamed.back().name = "classifier.bias2.bias";
@@ -154,6 +188,14 @@ TEST(PlanHash, ChangesWithAnythingThatChangesTheUpdate) {
     Manifest reshaped = manifest;
     reshaped[0].shape = {reshaped[0].shape[1], reshaped[0].shape[0]};
     EXPECT_NE(hash_of(reshaped, base_config()), before);
+
+    for (const GroupOverrides& own :
+         std::vector<GroupOverrides>{{}, {.weight_decay = 0.5}, {.beta1 = 0.5}, {.beta2 = 0.5}, {.epsilon = 0.5}}) {
+        PlanConfig config = base_config();
+        config.policy = {.kind = PolicyKind::rules};
+        config.policy.rules = {{"everything", {"**"}, 1.0, own}};
+        EXPECT_TRUE(seen.insert(hash_of(manifest, config)).second);
+    }
 
     PlanConfig sgd = base_config();
     sgd.optimizer = {.kind = OptimizerKind::sgd, .momentum = 0.9};
@@ -179,8 +221,9 @@ TEST(Plan, RefusesWhatMakesNoSense) {
         return message_of<UserError>([&] { make_plan(manifest, config); });
     };
     EXPECT_THAT(refusal([](PlanConfig& c) { c.total_steps = 0; }), HasSubstr("at least one"));
-    EXPECT_THAT(refusal([](PlanConfig& c) { c.warmup_steps = -1; }), HasSubstr("warmup_steps"));
-    EXPECT_THAT(refusal([](PlanConfig& c) { c.warmup_steps = 101; }), HasSubstr("longer than the run"));
+    EXPECT_THAT(refusal([](PlanConfig& c) { c.schedule.options.warmup_steps = -1; }), HasSubstr("warmup_steps"));
+    EXPECT_THAT(refusal([](PlanConfig& c) { c.schedule.options.warmup_steps = 101; }),
+                HasSubstr("The run: the warm-up of 101 steps is longer than its 100"));
     EXPECT_THAT(refusal([](PlanConfig& c) { c.learning_rate = -1; }), HasSubstr("learning_rate"));
     EXPECT_THAT(refusal([](PlanConfig& c) { c.learning_rate = std::nan(""); }), HasSubstr("learning_rate"));
     EXPECT_THAT(refusal([](PlanConfig& c) { c.world_size = 0; }), HasSubstr("at least one"));
@@ -192,7 +235,7 @@ TEST(Plan, RefusesWhatMakesNoSense) {
     EXPECT_THAT(refusal([](PlanConfig& c) { c.optimizer.momentum = 1; }), HasSubstr("momentum"));
     EXPECT_THAT(refusal([](PlanConfig& c) { c.optimizer.nesterov = true; }), HasSubstr("momentum"));
     EXPECT_THAT(refusal([](PlanConfig& c) { c.policy.no_decay = {"nothing"}; }), HasSubstr("no_decay"));
-    EXPECT_EQ(refusal([](PlanConfig& c) { c.warmup_steps = 100; }), "");
+    EXPECT_EQ(refusal([](PlanConfig& c) { c.schedule.options.warmup_steps = 100; }), "");
 }
 
 TEST(OptimizerKind, ParsesItsNames) {

@@ -42,6 +42,7 @@ Plan fixture_plan(const json& fixture, const json& trajectory) {
         group.segments.push_back({"p", {elements}, 0, elements, entry["decays"], ""});
         plan.groups.push_back(group);
         stage.trainable.push_back(true);
+        stage.multipliers.push_back(group.multiplier);
     }
     plan.stages.push_back(stage);
     return plan;
@@ -104,7 +105,7 @@ INSTANTIATE_TEST_SUITE_P(Optimizers, TorchTrajectory,
 TEST(MakeHyper, CorrectsBiasByTheGroupsOwnSteps) {
     PlanConfig config;
     config.policy.kind = PolicyKind::single;
-    config.schedule = ScheduleKind::constant;
+    config.schedule.options.kind = ScheduleKind::constant;
     config.learning_rate = 1e-3;
     config.total_steps = 1000;
     config.optimizer.weight_decay = 0.5;
