@@ -29,6 +29,10 @@ std::string plan_csv(const Plan& plan);
 /// ({} for most); the plan's `memory` is that of the stage that takes most. Doubles read back exactly.
 nlohmann::json plan_json(const Plan& plan);
 
+/// A drawing of the rates over time, as a whole SVG file: a line a group from the input (cool) to the head (warm), the
+/// stages shaded and named, axes, a legend. No script and nothing from outside; follows light and dark.
+std::string plan_svg(const Plan& plan);
+
 /// Where one parameter is, at which rates it learns, and which rule decided whether it decays. Throws UserError for a
 /// name that is not in the plan, with the five nearest.
 std::string explain(const Plan& plan, std::string_view name);

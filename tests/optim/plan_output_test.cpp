@@ -188,6 +188,48 @@ TEST(PlanJson, CarriesStagesAndTransitions) {
     EXPECT_EQ(json["transitions"][2]["kind"], "freeze");
 }
 
+std::size_t count_of(const std::string& text, std::string_view part) {
+    std::size_t count = 0;
+    for (std::size_t at = text.find(part); at != std::string::npos; at = text.find(part, at + 1)) ++count;
+    return count;
+}
+
+TEST(PlanSvg, ALineAGroupABandAStage) {
+    const std::string svg = plan_svg(staged_plan());
+    EXPECT_TRUE(svg.starts_with("<svg xmlns="));
+    EXPECT_TRUE(svg.ends_with("</svg>\n"));
+    EXPECT_EQ(count_of(svg, "<path class=\"line\""), 2U);
+    EXPECT_EQ(count_of(svg, "<rect class=\"band\""), 3U);
+    EXPECT_THAT(svg, AllOf(HasSubstr(">slice</text>"), HasSubstr("<title>backbone</title>"),
+                           HasSubstr("prefers-color-scheme:dark"), HasSubstr("(logarithmic)")));
+    EXPECT_THAT(svg,
+                AllOf(Not(HasSubstr("<script")), Not(HasSubstr("href")), Not(HasSubstr("nan")), Not(HasSubstr("inf"))));
+    // The head learns in every stage, the backbone in one.
+    const std::size_t head = svg.find("<path", svg.find("<path") + 1);
+    EXPECT_EQ(count_of(svg.substr(svg.find("<path"), head - svg.find("<path")), "M"), 1U);
+    EXPECT_EQ(count_of(svg.substr(head, svg.find("<title>", head) - head), "M"), 3U);
+}
+
+TEST(PlanSvg, DrawsTheRates) {
+    PlanConfig config = config_for(1, 1);
+    config.policy = {};
+    config.schedule.options = {ScheduleKind::constant, 0, 0};
+    config.total_steps = 10;
+    // One level line at 1 of 1.05 of the height, from edge to edge.
+    EXPECT_THAT(plan_svg(make_plan(testing::sample_manifest(), config)), HasSubstr("d=\"M76.0 84.8L940.0 84.8\""));
+    config.learning_rate = 0.0;
+    EXPECT_THAT(plan_svg(make_plan(testing::sample_manifest(), config)), HasSubstr("d=\"M76.0 420.0L940.0 420.0\""));
+}
+
+TEST(PlanSvg, StaysSmallHoweverLongTheRun) {
+    PlanConfig config = config_for(1'000'000, 1);
+    config.policy = {.kind = PolicyKind::parameter_decay};
+    const std::string svg = plan_svg(make_plan(testing::resnet18_manifest(), config));
+    EXPECT_EQ(count_of(svg, "<path class=\"line\""), 62U);
+    EXPECT_LT(svg.size(), 1'500'000U);
+    EXPECT_THAT(svg, AllOf(HasSubstr("(32 groups named)"), HasSubstr(">fc.bias ")));
+}
+
 TEST(Explain, SaysEachStage) {
     EXPECT_THAT(explain(staged_plan(), "conv1.weight"),
                 AllOf(HasSubstr("stage 'stage_1', steps 0 to 9: none: the group is frozen"),

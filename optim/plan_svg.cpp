@@ -1,0 +1,322 @@
+// The rates of a plan as a drawing. Units: pixels, steps, learning rates.
+#include "optim/plan_output.h"
+#include "optim/text_table.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <iterator>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace strata::optim {
+
+namespace {
+
+constexpr double width = 960;
+constexpr double left = 76;
+constexpr double right = width - 20;
+constexpr double top = 68;
+constexpr double bottom = 420;
+constexpr std::size_t legend_columns = 4;
+constexpr std::size_t legend_entries = 32;  // of more groups, this many are named
+constexpr std::size_t legend_name = 22;     // characters
+constexpr double legend_top = bottom + 64;
+constexpr double legend_line = 20;
+
+/// Rates that span more than this are drawn on a logarithmic axis: on a linear one the slow groups would lie on the
+/// ground.
+constexpr double linear_span = 20;
+
+constexpr std::string_view style = R"(<style>
+text{font:13px system-ui,sans-serif;fill:#1f2328}
+.title{font-size:15px;font-weight:600}
+.small{font-size:12px}
+.paper{fill:#fff}
+.band{fill:#eef1f5}
+.band:nth-child(odd){fill:#fff}
+.grid{stroke:#d3d9e0;stroke-width:1}
+.axis{stroke:#59636e;stroke-width:1}
+.line{fill:none;stroke-width:1.8;stroke-linejoin:round;stroke-linecap:round}
+@media (prefers-color-scheme:dark){
+text{fill:#e6edf3}
+.paper{fill:#0d1117}
+.band{fill:#1a212b}
+.band:nth-child(odd){fill:#0d1117}
+.grid{stroke:#343c46}
+.axis{stroke:#9198a1}
+}
+</style>
+)";
+
+std::string escaped(std::string_view text) {
+    std::string out;
+    for (const char c : text) {
+        switch (c) {
+            case '&':
+                out += "&amp;";
+                break;
+            case '<':
+                out += "&lt;";
+                break;
+            case '>':
+                out += "&gt;";
+                break;
+            case '"':
+                out += "&quot;";
+                break;
+            default:
+                out += c;
+        }
+    }
+    return out;
+}
+
+/// From blue at the input over violet and red to orange at the head: no yellow, which white swallows, and the darkest
+/// hue, between blue and violet, lighter than the others, for black's sake.
+std::string colour(std::size_t group, std::size_t groups) {
+    const double position = groups < 2 ? 1.0 : static_cast<double>(group) / static_cast<double>(groups - 1);
+    const double hue = std::fmod(212.0 + position * 174.0, 360.0);
+    const double lightness = 0.54 + 0.12 * std::max(0.0, 1.0 - std::abs(hue - 245.0) / 45.0);
+    const double chroma = (1.0 - std::abs(2.0 * lightness - 1.0)) * 0.78;
+    const auto channel = [&](double offset) {
+        const double place = std::fmod(offset + hue / 30.0, 12.0);
+        const double value = lightness - chroma / 2.0 * std::clamp(std::min(place - 3.0, 9.0 - place), -1.0, 1.0);
+        return static_cast<int>(std::lround(255.0 * value));
+    };
+    return fmt::format("#{:02x}{:02x}{:02x}", channel(0), channel(8), channel(4));
+}
+
+/// 1, 2 or 5 times a power of ten: the step between about `count` ticks up to `end`.
+double tick_step(double end, double count) {
+    const double raw = end / count;
+    const double decade = std::pow(10.0, std::floor(std::log10(raw)));
+    for (const double factor : {1.0, 2.0, 5.0}) {
+        if (raw <= factor * decade * (1 + 1e-9)) return factor * decade;
+    }
+    return 10.0 * decade;
+}
+
+/// Where rates and steps lie on the paper.
+class Axes {
+  public:
+    Axes(const Plan& plan, const std::vector<std::vector<RateRange>>& ranges)
+        : steps_(static_cast<double>(plan.total_steps)) {
+        double slowest = 0.0;
+        for (std::size_t g = 0; g < plan.groups.size(); ++g) {
+            const double peak = whole_run(ranges, g).peak;
+            high_ = std::max(high_, peak);
+            if (peak > 0.0) slowest = slowest > 0.0 ? std::min(slowest, peak) : peak;
+        }
+        logarithmic_ = slowest > 0.0 && high_ / slowest > linear_span;
+        if (logarithmic_) {
+            low_decade_ = std::floor(std::log10(slowest)) - 1.0;
+            high_decade_ = std::log10(high_) + 0.05;
+        }
+        if (high_ <= 0.0) high_ = 1.0;
+    }
+
+    bool logarithmic() const { return logarithmic_; }
+
+    double x(double step) const { return left + (right - left) * step / steps_; }
+
+    /// What is below a logarithmic axis, 0 above all, lies on its ground.
+    double y(double rate) const {
+        if (!logarithmic_) return bottom - (bottom - top) * rate / (high_ * 1.05);
+        const double decade = rate > 0.0 ? std::max(std::log10(rate), low_decade_) : low_decade_;
+        return bottom - (bottom - top) * (decade - low_decade_) / (high_decade_ - low_decade_);
+    }
+
+    std::vector<double> rate_ticks() const {
+        std::vector<double> ticks;
+        if (!logarithmic_) {
+            const double step = tick_step(high_, 5);
+            for (int i = 0; i * step <= high_ * 1.05; ++i) ticks.push_back(i * step);
+            return ticks;
+        }
+        const double step = std::max(1.0, std::ceil((high_decade_ - low_decade_) / 8.0));
+        for (double decade = low_decade_; decade <= high_decade_; decade += step) {
+            ticks.push_back(std::pow(10.0, decade));
+        }
+        return ticks;
+    }
+
+    std::vector<double> step_ticks() const {
+        const double step = std::max(1.0, tick_step(steps_, 8));
+        std::vector<double> ticks;
+        for (int i = 0; i * step <= steps_; ++i) ticks.push_back(i * step);
+        return ticks;
+    }
+
+  private:
+    double steps_;
+    double high_ = 0.0;
+    bool logarithmic_ = false;
+    double low_decade_ = 0.0;
+    double high_decade_ = 1.0;
+};
+
+/// About a step a pixel, the ends and the end of the warm-up for certain.
+std::vector<std::int64_t> sampled_steps(const Plan& plan, const Stage& stage) {
+    const std::int64_t steps = stage.end_step - stage.first_step;
+    const std::int64_t each = std::max<std::int64_t>(1, plan.total_steps / static_cast<std::int64_t>(right - left));
+    std::vector<std::int64_t> out;
+    for (std::int64_t step = 0; step < steps; step += each) out.push_back(stage.first_step + step);
+    out.push_back(stage.end_step - 1);
+    if (stage.schedule.warmup_steps < steps) out.push_back(stage.first_step + stage.schedule.warmup_steps);
+    std::sort(out.begin(), out.end());
+    out.erase(std::unique(out.begin(), out.end()), out.end());
+    return out;
+}
+
+using Points = std::vector<std::array<double, 2>>;
+
+/// Without the points that lie, to a tenth of a pixel, on the lines between those that stay.
+Points thinned(const Points& points) {
+    Points out{points.front()};
+    std::size_t kept = 0;
+    for (std::size_t i = 1; i < points.size(); ++i) {
+        if (i + 1 == points.size()) {
+            out.push_back(points[i]);
+            break;
+        }
+        const auto& [x0, y0] = points[kept];
+        const auto& [x1, y1] = points[i + 1];
+        const double slope = (y1 - y0) / (x1 - x0);
+        for (std::size_t between = kept + 1; between <= i; ++between) {
+            if (std::abs(y0 + slope * (points[between][0] - x0) - points[between][1]) < 0.1) continue;
+            out.push_back(points[i]);
+            kept = i;
+            break;
+        }
+    }
+    return out;
+}
+
+/// One group's line, a piece for each stretch of stages in which it trains.
+std::string group_lines(const Plan& plan, const Axes& axes, std::size_t g) {
+    std::string path;
+    for (const Stage& stage : plan.stages) {
+        if (!stage.trainable[g]) continue;
+        Points points;
+        for (const std::int64_t step : sampled_steps(plan, stage)) {
+            points.push_back({axes.x(static_cast<double>(step)), axes.y(plan.learning_rate(g, step))});
+        }
+        points.push_back({axes.x(static_cast<double>(stage.end_step)), points.back()[1]});
+        char command = 'M';
+        for (const auto& [x, y] : thinned(points)) {
+            fmt::format_to(std::back_inserter(path), "{}{:.1f} {:.1f}", command, x, y);
+            command = 'L';
+        }
+    }
+    if (path.empty()) return {};
+    return fmt::format("<path class=\"line\" stroke=\"{}\" d=\"{}\"><title>{}</title></path>\n",
+                       colour(g, plan.groups.size()), path, escaped(plan.groups[g].name));
+}
+
+std::string bands(const Plan& plan, const Axes& axes) {
+    std::string shades = "<g>\n";
+    std::string names;
+    for (std::size_t s = 0; s < plan.stages.size(); ++s) {
+        const Stage& stage = plan.stages[s];
+        const double from = axes.x(static_cast<double>(stage.first_step));
+        const double to = axes.x(static_cast<double>(stage.end_step));
+        shades += fmt::format(
+            "<rect class=\"band\" x=\"{:.1f}\" y=\"{}\" width=\"{:.1f}\" height=\"{}\"><title>{}: steps {} to "
+            "{}</title></rect>\n",
+            from, top, to - from, bottom - top, escaped(stage.name), stage.first_step, stage.end_step - 1);
+        // A name that does not fit gives way to its number, and that to nothing.
+        const std::string number = fmt::format("{}", s + 1);
+        const auto fits = [&](const std::string& text) { return 7.0 * static_cast<double>(text.size()) < to - from; };
+        if (plan.stages.size() == 1 || !fits(number)) continue;
+        names += fmt::format("<text class=\"small\" x=\"{:.1f}\" y=\"{}\" text-anchor=\"middle\">{}</text>\n",
+                             (from + to) / 2, top - 8, escaped(fits(stage.name) ? stage.name : number));
+    }
+    return shades + "</g>\n" + names;
+}
+
+std::string axis_lines(const Axes& axes) {
+    std::string out;
+    for (const double rate : axes.rate_ticks()) {
+        const double y = axes.y(rate);
+        out +=
+            fmt::format("<line class=\"grid\" x1=\"{}\" x2=\"{}\" y1=\"{:.1f}\" y2=\"{:.1f}\"/>\n", left, right, y, y);
+        out += fmt::format("<text class=\"small\" x=\"{}\" y=\"{:.1f}\" text-anchor=\"end\">{:.3g}</text>\n", left - 8,
+                           y + 4, rate);
+    }
+    for (const double step : axes.step_ticks()) {
+        const double x = axes.x(step);
+        out += fmt::format("<line class=\"axis\" x1=\"{:.1f}\" x2=\"{:.1f}\" y1=\"{}\" y2=\"{}\"/>\n", x, x, bottom,
+                           bottom + 5);
+        out += fmt::format("<text class=\"small\" x=\"{:.1f}\" y=\"{}\" text-anchor=\"middle\">{}</text>\n", x,
+                           bottom + 20, grouped_digits(std::llround(step)));
+    }
+    out += fmt::format("<line class=\"axis\" x1=\"{}\" x2=\"{}\" y1=\"{}\" y2=\"{}\"/>\n", left, right, bottom, bottom);
+    out += fmt::format("<text class=\"small\" x=\"{}\" y=\"{}\" text-anchor=\"middle\">step</text>\n",
+                       (left + right) / 2, bottom + 38);
+    return out;
+}
+
+std::string shortened(const std::string& name) {
+    if (name.size() <= legend_name) return name;
+    // The end of a parameter's name tells more than its middle.
+    return name.substr(0, 6) + "..." + name.substr(name.size() - (legend_name - 9));
+}
+
+std::vector<std::size_t> named_groups(std::size_t groups) {
+    const std::size_t count = std::min(groups, legend_entries);
+    std::vector<std::size_t> out;
+    for (std::size_t i = 0; i < count; ++i) out.push_back(count < 2 ? 0 : i * (groups - 1) / (count - 1));
+    return out;
+}
+
+std::string legend(const Plan& plan, const std::vector<std::vector<RateRange>>& ranges) {
+    const std::vector<std::size_t> named = named_groups(plan.groups.size());
+    const std::size_t rows = (named.size() + legend_columns - 1) / legend_columns;
+    const double column = (right - left) / legend_columns;
+    std::string out;
+    for (std::size_t i = 0; i < named.size(); ++i) {
+        const std::size_t g = named[i];
+        const double x = left + column * static_cast<double>(i / rows);
+        const double y = legend_top + legend_line * static_cast<double>(i % rows);
+        const double peak = whole_run(ranges, g).peak;
+        out += fmt::format("<line class=\"line\" stroke=\"{}\" x1=\"{:.1f}\" x2=\"{:.1f}\" y1=\"{}\" y2=\"{}\"/>\n",
+                           colour(g, plan.groups.size()), x, x + 16, y - 4, y - 4);
+        out += fmt::format("<text class=\"small\" x=\"{:.1f}\" y=\"{}\">{} {}<title>{}</title></text>\n", x + 22, y,
+                           escaped(shortened(plan.groups[g].name)), peak > 0.0 ? fmt::format("{:.1e}", peak) : "frozen",
+                           escaped(plan.groups[g].name));
+    }
+    return out;
+}
+
+}  // namespace
+
+std::string plan_svg(const Plan& plan) {
+    const auto ranges = rate_ranges(plan);
+    const Axes axes(plan, ranges);
+    const std::size_t named = named_groups(plan.groups.size()).size();
+    const double height = legend_top + legend_line * static_cast<double>((named + legend_columns - 1) / legend_columns);
+    const auto counted = [](std::size_t count, std::string_view what) {
+        return fmt::format("{} {}{}", count, what, count == 1 ? "" : "s");
+    };
+    const std::string title = fmt::format(
+        "Learning rate{}: policy {}, {}, {}, {} steps{}", axes.logarithmic() ? " (logarithmic)" : "",
+        policy_name(plan.policy), counted(plan.groups.size(), "group"), counted(plan.stages.size(), "stage"),
+        grouped_digits(plan.total_steps), named < plan.groups.size() ? fmt::format(" ({} groups named)", named) : "");
+    std::string out =
+        fmt::format("<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {} {}\" role=\"img\" aria-label=\"{}\">\n",
+                    width, height, title);
+    out += style;
+    out += fmt::format("<rect class=\"paper\" width=\"{}\" height=\"{}\"/>\n", width, height);
+    out += fmt::format("<text class=\"title\" x=\"{}\" y=\"30\">{}</text>\n", left, title);
+    out += bands(plan, axes);
+    out += axis_lines(axes);
+    for (std::size_t g = 0; g < plan.groups.size(); ++g) out += group_lines(plan, axes, g);
+    out += legend(plan, ranges);
+    return out + "</svg>\n";
+}
+
+}  // namespace strata::optim
