@@ -46,7 +46,7 @@ void check_run(const PlanConfig& config) {
 /// A rule may give its group figures of its own; they must be of a kind that the optimizer has, and make sense to it.
 void check_overrides(const Plan& plan, std::size_t g) {
     const Group& group = plan.groups[g];
-    const GroupOverrides& own = group.overrides;
+    const OptimizerOverrides& own = group.overrides;
     if (plan.optimizer.kind == OptimizerKind::sgd && (own.beta1 || own.beta2 || own.epsilon)) {
         user_error("Group '{}' sets {}, which optimizer '{}' does not have.", group.name,
                    own.beta1 || own.beta2 ? "betas" : "eps", optimizer_name(plan.optimizer.kind));
@@ -118,7 +118,7 @@ double Plan::learning_rate(std::size_t group, std::int64_t step) const {
 }
 
 OptimizerConfig Plan::optimizer_of(std::size_t group) const {
-    const GroupOverrides& own = groups.at(group).overrides;
+    const OptimizerOverrides& own = groups.at(group).overrides;
     OptimizerConfig config = optimizer;
     config.weight_decay = own.weight_decay.value_or(config.weight_decay);
     config.beta1 = own.beta1.value_or(config.beta1);

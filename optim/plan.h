@@ -55,7 +55,7 @@ struct Group {
     double multiplier = 1.0;        // the policy's; 0 keeps the group frozen in every stage
     std::vector<Segment> segments;  // back to back, in registration order
     std::int64_t elements = 0;
-    GroupOverrides overrides = {};
+    OptimizerOverrides overrides = {};
 };
 
 struct PlanConfig {

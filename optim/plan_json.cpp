@@ -12,7 +12,7 @@ json rates_json(const RateRange& rates) {
     return {{"start", rates.start}, {"peak", rates.peak}, {"end", rates.end}};
 }
 
-json overrides_json(const GroupOverrides& own) {
+json overrides_json(const OptimizerOverrides& own) {
     json out = json::object();
     if (own.weight_decay) out["weight_decay"] = *own.weight_decay;
     if (own.beta1) out["beta1"] = *own.beta1;

@@ -217,25 +217,40 @@ std::string group_lines(const Plan& plan, const Axes& axes, std::size_t g) {
                        colour(g, plan.groups.size()), path, escaped(plan.groups[g].name));
 }
 
-std::string bands(const Plan& plan, const Axes& axes) {
-    std::string shades = "<g>\n";
-    std::string names;
+/// What stands above the stages: their names where all fit, else their numbers; nothing over a run of one stage.
+std::string band_names(const Plan& plan, const Axes& axes) {
+    if (plan.stages.size() == 1) return {};
+    const auto bounds = [&](const Stage& stage) {
+        return std::pair{axes.x(static_cast<double>(stage.first_step)), axes.x(static_cast<double>(stage.end_step))};
+    };
+    const auto fits = [&](const Stage& stage, std::size_t characters) {
+        const auto [from, to] = bounds(stage);
+        return 7.0 * static_cast<double>(characters) < to - from;
+    };
+    const bool names = std::all_of(plan.stages.begin(), plan.stages.end(),
+                                   [&](const Stage& stage) { return fits(stage, stage.name.size()); });
+    std::string out;
     for (std::size_t s = 0; s < plan.stages.size(); ++s) {
-        const Stage& stage = plan.stages[s];
+        const std::string label = names ? plan.stages[s].name : fmt::format("{}", s + 1);
+        if (!fits(plan.stages[s], label.size())) continue;
+        const auto [from, to] = bounds(plan.stages[s]);
+        out += fmt::format("<text class=\"small\" x=\"{:.1f}\" y=\"{}\" text-anchor=\"middle\">{}</text>\n",
+                           (from + to) / 2, top - 8, escaped(label));
+    }
+    return out;
+}
+
+std::string bands(const Plan& plan, const Axes& axes) {
+    std::string out = "<g>\n";
+    for (const Stage& stage : plan.stages) {
         const double from = axes.x(static_cast<double>(stage.first_step));
         const double to = axes.x(static_cast<double>(stage.end_step));
-        shades += fmt::format(
+        out += fmt::format(
             "<rect class=\"band\" x=\"{:.1f}\" y=\"{}\" width=\"{:.1f}\" height=\"{}\"><title>{}: steps {} to "
             "{}</title></rect>\n",
             from, top, to - from, bottom - top, escaped(stage.name), stage.first_step, stage.end_step - 1);
-        // A name that does not fit gives way to its number, and that to nothing.
-        const std::string number = fmt::format("{}", s + 1);
-        const auto fits = [&](const std::string& text) { return 7.0 * static_cast<double>(text.size()) < to - from; };
-        if (plan.stages.size() == 1 || !fits(number)) continue;
-        names += fmt::format("<text class=\"small\" x=\"{:.1f}\" y=\"{}\" text-anchor=\"middle\">{}</text>\n",
-                             (from + to) / 2, top - 8, escaped(fits(stage.name) ? stage.name : number));
     }
-    return shades + "</g>\n" + names;
+    return out + "</g>\n";
 }
 
 std::string axis_lines(const Axes& axes) {
@@ -313,6 +328,7 @@ std::string plan_svg(const Plan& plan) {
     out += fmt::format("<rect class=\"paper\" width=\"{}\" height=\"{}\"/>\n", width, height);
     out += fmt::format("<text class=\"title\" x=\"{}\" y=\"30\">{}</text>\n", left, title);
     out += bands(plan, axes);
+    out += band_names(plan, axes);
     out += axis_lines(axes);
     for (std::size_t g = 0; g < plan.groups.size(); ++g) out += group_lines(plan, axes, g);
     out += legend(plan, ranges);

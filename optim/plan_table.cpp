@@ -69,7 +69,7 @@ std::string decay_text(const Plan& plan, std::size_t g) {
 std::string override_lines(const Plan& plan) {
     std::string out;
     for (const Group& group : plan.groups) {
-        const GroupOverrides& own = group.overrides;
+        const OptimizerOverrides& own = group.overrides;
         std::vector<std::string> parts;
         if (own.beta1) parts.push_back(fmt::format("beta1 {}", *own.beta1));
         if (own.beta2) parts.push_back(fmt::format("beta2 {}", *own.beta2));

@@ -49,7 +49,7 @@ std::vector<std::string> policy_names();
 PolicyKind parse_policy_kind(std::string_view name);
 
 /// What a group has of its own; what is empty is the optimizer's.
-struct GroupOverrides {
+struct OptimizerOverrides {
     std::optional<double> weight_decay = std::nullopt;
     std::optional<double> beta1 = std::nullopt;
     std::optional<double> beta2 = std::nullopt;
@@ -64,7 +64,7 @@ struct GroupRule {
     std::string name;
     std::vector<std::string> match = {};
     double multiplier = 1.0;  // 0 or more; 0 freezes
-    GroupOverrides overrides = {};
+    OptimizerOverrides overrides = {};
 };
 
 struct PolicyConfig {
@@ -85,7 +85,7 @@ struct GroupDraft {
     std::string name;
     double multiplier = 1.0;
     std::vector<std::size_t> parameters = {};  // indexes into the manifest, ascending
-    GroupOverrides overrides = {};
+    OptimizerOverrides overrides = {};
 };
 
 /// The groups of `manifest` under `config`, input side first. `learning_rate` is what policy `slice` divides its rates

@@ -52,11 +52,14 @@ struct GradualConfig {
     OnUnfreeze on_unfreeze = OnUnfreeze::keep;
 };
 
-/// fastai's Learner.fine_tune: the last group alone at the run's learning rate r for freeze_epochs, warm-up 99 % of
-/// them; then all groups from r/2/lr_mult to r/2 to the end of the run, one cycle with its peak at 30 %.
+/// fastai's Learner.fine_tune (fastai/callback/schedule.py): the last group alone at the run's learning rate r for
+/// freeze_epochs; then all groups, anew, from r/2/lr_mult to r/2 to the end of the run. The schedules are the run's
+/// unless given; fastai's are one-cycle with its peak at 99 % of the frozen and 30 % of the unfrozen stage.
 struct FineTuneConfig {
     double freeze_epochs = 1.0;
     double lr_mult = 100.0;
+    std::optional<ScheduleConfig> frozen_schedule = std::nullopt;
+    std::optional<ScheduleConfig> unfrozen_schedule = std::nullopt;
 };
 
 /// One stage as the plan has it.

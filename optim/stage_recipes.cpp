@@ -34,6 +34,7 @@ std::vector<StageConfig> fine_tune_stages(const FineTuneConfig& config, double l
     frozen.length = Length{config.freeze_epochs, Length::Unit::epochs};
     frozen.freeze_to = -1;
     frozen.slice = RateSlice{std::nullopt, learning_rate};
+    frozen.schedule = config.frozen_schedule;
     frozen.on_unfreeze = OnUnfreeze::reset_all;
 
     StageConfig unfrozen;
@@ -41,6 +42,7 @@ std::vector<StageConfig> fine_tune_stages(const FineTuneConfig& config, double l
     unfrozen.freeze_to = 0;
     const double half = learning_rate / 2.0;
     unfrozen.slice = RateSlice{half / config.lr_mult, half};
+    unfrozen.schedule = config.unfrozen_schedule;
     unfrozen.on_unfreeze = OnUnfreeze::reset_all;
     return {frozen, unfrozen};
 }

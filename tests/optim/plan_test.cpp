@@ -189,8 +189,8 @@ TEST(PlanHash, ChangesWithAnythingThatChangesTheUpdate) {
     reshaped[0].shape = {reshaped[0].shape[1], reshaped[0].shape[0]};
     EXPECT_NE(hash_of(reshaped, base_config()), before);
 
-    for (const GroupOverrides& own :
-         std::vector<GroupOverrides>{{}, {.weight_decay = 0.5}, {.beta1 = 0.5}, {.beta2 = 0.5}, {.epsilon = 0.5}}) {
+    for (const OptimizerOverrides& own :
+         std::vector<OptimizerOverrides>{{}, {.weight_decay = 0.5}, {.beta1 = 0.5}, {.beta2 = 0.5}, {.epsilon = 0.5}}) {
         PlanConfig config = base_config();
         config.policy = {.kind = PolicyKind::rules};
         config.policy.rules = {{"everything", {"**"}, 1.0, own}};

@@ -1,13 +1,17 @@
 // Every policy on every model: BERT-base, BERT-large, MiniLM, ResNet-18, a GRU and the articles' sample model.
 #include "bert_manifest.h"
 #include "core/error.h"
+#include "core/file.h"
 #include "model_manifests.h"
 #include "optim/policy.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
 
+#include <algorithm>
 #include <cmath>
+#include <random>
 #include <set>
 
 namespace strata::optim {
@@ -71,6 +75,28 @@ double slice_formula(double low, double high, std::size_t g, std::size_t n) {
     if (n == 1) return high;
     const auto exponent = static_cast<long double>(g) / static_cast<long double>(n - 1);
     return static_cast<double>(low * std::pow(static_cast<long double>(high) / low, exponent));
+}
+
+nlohmann::json fixture() {
+    return nlohmann::json::parse(read_file(STRATA_FIXTURES "/optim/policies.json"));
+}
+
+TEST(Models, AreWhatTheirLibrariesRegister) {
+    const auto registered = fixture()["manifests"];
+    const auto expect_same = [&](const char* name, const Manifest& manifest) {
+        const auto& expected = registered[name];
+        ASSERT_EQ(manifest.size(), expected.size()) << name;
+        for (std::size_t i = 0; i < manifest.size(); ++i) {
+            EXPECT_EQ(manifest[i].name, expected[i][0].get<std::string>());
+            EXPECT_EQ(manifest[i].shape, expected[i][1].get<std::vector<std::int64_t>>()) << manifest[i].name;
+        }
+    };
+    const std::vector<Model> all = models();
+    expect_same("bert-base", all[0].manifest);
+    expect_same("bert-large", all[1].manifest);
+    expect_same("minilm", all[2].manifest);
+    expect_same("gru", all[4].manifest);
+    expect_same("sample", all[5].manifest);
 }
 
 TEST(Models, HaveTheirKnownSizes) {
@@ -176,6 +202,16 @@ TEST(Slice, IsTheFormulaOverAnySplit) {
     }
 }
 
+TEST(Slice, IsFastcores) {
+    const auto slices = fixture()["slices"];
+    ASSERT_EQ(slices.size(), 28U);
+    for (const auto& entry : slices) {
+        const auto expected = entry["rates"].get<std::vector<double>>();
+        const auto rates = slice_rates({entry["low"].get<double>(), entry["high"].get<double>()}, expected.size());
+        for (std::size_t g = 0; g < rates.size(); ++g) EXPECT_NEAR(rates[g] / expected[g], 1.0, exact);
+    }
+}
+
 TEST(Slice, TwoPointSixIsPerGroupOnlyForFiveGroups) {
     const auto ratio = [](std::size_t n) {
         const auto rates = slice_rates({1e-2 / std::pow(2.6, 4), 1e-2}, n);
@@ -275,6 +311,42 @@ TEST(Rules, KeepTheirOrderAndCarryTheirOverrides) {
     EXPECT_EQ(groups[0].overrides.beta1, 0.8);
     EXPECT_EQ(groups[1].overrides.epsilon, 1e-6);
     EXPECT_FALSE(groups[1].overrides.weight_decay);
+}
+
+/// However the names are shared out among rules, each parameter is in the one group whose rule has its name; a name in
+/// two rules, or in none, is refused.
+TEST(Rules, AnyPartitionGivesItself) {
+    const Manifest manifest = resnet18_manifest();
+    std::mt19937 random(7);
+    for (int trial = 0; trial < 50; ++trial) {
+        PolicyConfig config{.kind = PolicyKind::rules};
+        const std::size_t count = 1 + random() % 8;
+        std::vector<std::size_t> owner;
+        for (std::size_t r = 0; r < count; ++r) config.rules.push_back({fmt::format("rule_{}", r)});
+        for (std::size_t i = 0; i < manifest.size(); ++i) {
+            // The first ones see to it that no rule is empty.
+            owner.push_back(i < count ? i : random() % count);
+            config.rules[owner.back()].match.push_back(manifest[i].name);
+        }
+        const auto groups = make_groups(manifest, config);
+        expect_each_parameter_once(manifest, groups);
+        for (std::size_t r = 0; r < count; ++r) {
+            for (const std::size_t i : groups[r].parameters) EXPECT_EQ(owner[i], r);
+        }
+        const std::size_t victim = random() % manifest.size();
+        auto& names_of_owner = config.rules[owner[victim]].match;
+        if (count > 1) {
+            PolicyConfig twice = config;
+            twice.rules[(owner[victim] + 1) % count].match.push_back(manifest[victim].name);
+            EXPECT_THAT(message_of<UserError>([&] { make_groups(manifest, twice); }),
+                        HasSubstr("Two groups claim '" + manifest[victim].name));
+        }
+        if (names_of_owner.size() > 1) {
+            std::erase(names_of_owner, manifest[victim].name);
+            EXPECT_THAT(message_of<UserError>([&] { make_groups(manifest, config); }),
+                        HasSubstr("No group claims '" + manifest[victim].name));
+        }
+    }
 }
 
 TEST(Rules, LayerOneIsNotLayerTen) {

@@ -229,7 +229,7 @@ TEST(Gradual, ThawsOneMoreGroupAStageFromTheHead) {
 TEST(FineTune, IsFastaisTwoPhases) {
     PlanConfig config = gru_config();
     config.learning_rate = 2e-3;
-    config.fine_tune = FineTuneConfig{};
+    config.fine_tune = FineTuneConfig{.unfrozen_schedule = ScheduleConfig{{ScheduleKind::linear, 0, 0}, 0.25}};
     const Plan plan = make_plan(gru_manifest(), config);
     ASSERT_EQ(plan.stages.size(), 2U);
     EXPECT_THAT(ends(plan), ElementsAre(20, 100));
@@ -237,6 +237,8 @@ TEST(FineTune, IsFastaisTwoPhases) {
     EXPECT_THAT(plan.stages[1].trainable, ElementsAre(true, true, true));
     EXPECT_EQ(plan.stages[0].learning_rate, 2e-3);
     EXPECT_EQ(plan.stages[0].multipliers[2], 1.0);
+    EXPECT_EQ(plan.stages[0].schedule.kind, ScheduleKind::constant);
+    EXPECT_EQ(plan.stages[1].schedule.warmup_steps, 20);
     const auto peak = [&](std::size_t g) { return plan.stages[1].learning_rate * plan.stages[1].multipliers[g]; };
     EXPECT_NEAR(peak(0), 1e-5, 1e-17);
     EXPECT_NEAR(peak(1), 1e-4, 1e-16);
