@@ -1,5 +1,6 @@
 // The rates of a plan as a drawing. Units: pixels, steps, learning rates.
 #include "optim/plan_output.h"
+#include "optim/svg_axes.h"
 #include "optim/text_table.h"
 
 #include <fmt/format.h>
@@ -16,20 +17,11 @@ namespace strata::optim {
 
 namespace {
 
-constexpr double width = 960;
-constexpr double left = 76;
-constexpr double right = width - 20;
-constexpr double top = 68;
-constexpr double bottom = 420;
 constexpr std::size_t legend_columns = 4;
 constexpr std::size_t legend_entries = 32;  // of more groups, this many are named
 constexpr std::size_t legend_name = 22;     // characters
-constexpr double legend_top = bottom + 64;
+constexpr double legend_top = svg::bottom + 64;
 constexpr double legend_line = 20;
-
-/// Rates that span more than this are drawn on a logarithmic axis: on a linear one the slow groups would lie on the
-/// ground.
-constexpr double linear_span = 20;
 
 constexpr std::string_view style = R"(<style>
 text{font:13px system-ui,sans-serif;fill:#1f2328}
@@ -90,79 +82,11 @@ std::string colour(std::size_t group, std::size_t groups) {
     return fmt::format("#{:02x}{:02x}{:02x}", channel(0), channel(8), channel(4));
 }
 
-/// 1, 2 or 5 times a power of ten: the step between about `count` ticks up to `end`.
-double tick_step(double end, double count) {
-    const double raw = end / count;
-    const double decade = std::pow(10.0, std::floor(std::log10(raw)));
-    for (const double factor : {1.0, 2.0, 5.0}) {
-        if (raw <= factor * decade * (1 + 1e-9)) return factor * decade;
-    }
-    return 10.0 * decade;
-}
-
-/// Where rates and steps lie on the paper.
-class Axes {
-  public:
-    Axes(const Plan& plan, const std::vector<std::vector<RateRange>>& ranges)
-        : steps_(static_cast<double>(plan.total_steps)) {
-        double slowest = 0.0;
-        for (std::size_t g = 0; g < plan.groups.size(); ++g) {
-            const double peak = whole_run(ranges, g).peak;
-            high_ = std::max(high_, peak);
-            if (peak > 0.0) slowest = slowest > 0.0 ? std::min(slowest, peak) : peak;
-        }
-        logarithmic_ = slowest > 0.0 && high_ / slowest > linear_span;
-        if (logarithmic_) {
-            low_decade_ = std::floor(std::log10(slowest)) - 1.0;
-            high_decade_ = std::log10(high_) + 0.05;
-        }
-        if (high_ <= 0.0) high_ = 1.0;
-    }
-
-    bool logarithmic() const { return logarithmic_; }
-
-    double x(double step) const { return left + (right - left) * step / steps_; }
-
-    /// What is below a logarithmic axis, 0 above all, lies on its ground.
-    double y(double rate) const {
-        if (!logarithmic_) return bottom - (bottom - top) * rate / (high_ * 1.05);
-        const double decade = rate > 0.0 ? std::max(std::log10(rate), low_decade_) : low_decade_;
-        return bottom - (bottom - top) * (decade - low_decade_) / (high_decade_ - low_decade_);
-    }
-
-    std::vector<double> rate_ticks() const {
-        std::vector<double> ticks;
-        if (!logarithmic_) {
-            const double step = tick_step(high_, 5);
-            for (int i = 0; i * step <= high_ * 1.05; ++i) ticks.push_back(i * step);
-            return ticks;
-        }
-        const double step = std::max(1.0, std::ceil((high_decade_ - low_decade_) / 8.0));
-        for (double decade = low_decade_; decade <= high_decade_; decade += step) {
-            ticks.push_back(std::pow(10.0, decade));
-        }
-        return ticks;
-    }
-
-    std::vector<double> step_ticks() const {
-        const double step = std::max(1.0, tick_step(steps_, 8));
-        std::vector<double> ticks;
-        for (int i = 0; i * step <= steps_; ++i) ticks.push_back(i * step);
-        return ticks;
-    }
-
-  private:
-    double steps_;
-    double high_ = 0.0;
-    bool logarithmic_ = false;
-    double low_decade_ = 0.0;
-    double high_decade_ = 1.0;
-};
-
 /// About a step a pixel, the ends and the end of the warm-up for certain.
 std::vector<std::int64_t> sampled_steps(const Plan& plan, const Stage& stage) {
     const std::int64_t steps = stage.end_step - stage.first_step;
-    const std::int64_t each = std::max<std::int64_t>(1, plan.total_steps / static_cast<std::int64_t>(right - left));
+    const std::int64_t each =
+        std::max<std::int64_t>(1, plan.total_steps / static_cast<std::int64_t>(svg::right - svg::left));
     std::vector<std::int64_t> out;
     for (std::int64_t step = 0; step < steps; step += each) out.push_back(stage.first_step + step);
     out.push_back(stage.end_step - 1);
@@ -197,7 +121,7 @@ Points thinned(const Points& points) {
 }
 
 /// One group's line, a piece for each stretch of stages in which it trains.
-std::string group_lines(const Plan& plan, const Axes& axes, std::size_t g) {
+std::string group_lines(const Plan& plan, const svg::Axes& axes, std::size_t g) {
     std::string path;
     for (const Stage& stage : plan.stages) {
         if (!stage.trainable[g]) continue;
@@ -218,7 +142,7 @@ std::string group_lines(const Plan& plan, const Axes& axes, std::size_t g) {
 }
 
 /// What stands above the stages: their names where all fit, else their numbers; nothing over a run of one stage.
-std::string band_names(const Plan& plan, const Axes& axes) {
+std::string band_names(const Plan& plan, const svg::Axes& axes) {
     if (plan.stages.size() == 1) return {};
     const auto bounds = [&](const Stage& stage) {
         return std::pair{axes.x(static_cast<double>(stage.first_step)), axes.x(static_cast<double>(stage.end_step))};
@@ -235,12 +159,12 @@ std::string band_names(const Plan& plan, const Axes& axes) {
         if (!fits(plan.stages[s], label.size())) continue;
         const auto [from, to] = bounds(plan.stages[s]);
         out += fmt::format("<text class=\"small\" x=\"{:.1f}\" y=\"{}\" text-anchor=\"middle\">{}</text>\n",
-                           (from + to) / 2, top - 8, escaped(label));
+                           (from + to) / 2, svg::top - 8, escaped(label));
     }
     return out;
 }
 
-std::string bands(const Plan& plan, const Axes& axes) {
+std::string bands(const Plan& plan, const svg::Axes& axes) {
     std::string out = "<g>\n";
     for (const Stage& stage : plan.stages) {
         const double from = axes.x(static_cast<double>(stage.first_step));
@@ -248,30 +172,32 @@ std::string bands(const Plan& plan, const Axes& axes) {
         out += fmt::format(
             "<rect class=\"band\" x=\"{:.1f}\" y=\"{}\" width=\"{:.1f}\" height=\"{}\"><title>{}: steps {} to "
             "{}</title></rect>\n",
-            from, top, to - from, bottom - top, escaped(stage.name), stage.first_step, stage.end_step - 1);
+            from, svg::top, to - from, svg::bottom - svg::top, escaped(stage.name), stage.first_step,
+            stage.end_step - 1);
     }
     return out + "</g>\n";
 }
 
-std::string axis_lines(const Axes& axes) {
+std::string axis_lines(const svg::Axes& axes) {
     std::string out;
     for (const double rate : axes.rate_ticks()) {
         const double y = axes.y(rate);
-        out +=
-            fmt::format("<line class=\"grid\" x1=\"{}\" x2=\"{}\" y1=\"{:.1f}\" y2=\"{:.1f}\"/>\n", left, right, y, y);
-        out += fmt::format("<text class=\"small\" x=\"{}\" y=\"{:.1f}\" text-anchor=\"end\">{:.3g}</text>\n", left - 8,
-                           y + 4, rate);
+        out += fmt::format("<line class=\"grid\" x1=\"{}\" x2=\"{}\" y1=\"{:.1f}\" y2=\"{:.1f}\"/>\n", svg::left,
+                           svg::right, y, y);
+        out += fmt::format("<text class=\"small\" x=\"{}\" y=\"{:.1f}\" text-anchor=\"end\">{:.3g}</text>\n",
+                           svg::left - 8, y + 4, rate);
     }
     for (const double step : axes.step_ticks()) {
         const double x = axes.x(step);
-        out += fmt::format("<line class=\"axis\" x1=\"{:.1f}\" x2=\"{:.1f}\" y1=\"{}\" y2=\"{}\"/>\n", x, x, bottom,
-                           bottom + 5);
+        out += fmt::format("<line class=\"axis\" x1=\"{:.1f}\" x2=\"{:.1f}\" y1=\"{}\" y2=\"{}\"/>\n", x, x,
+                           svg::bottom, svg::bottom + 5);
         out += fmt::format("<text class=\"small\" x=\"{:.1f}\" y=\"{}\" text-anchor=\"middle\">{}</text>\n", x,
-                           bottom + 20, grouped_digits(std::llround(step)));
+                           svg::bottom + 20, grouped_digits(std::llround(step)));
     }
-    out += fmt::format("<line class=\"axis\" x1=\"{}\" x2=\"{}\" y1=\"{}\" y2=\"{}\"/>\n", left, right, bottom, bottom);
+    out += fmt::format("<line class=\"axis\" x1=\"{}\" x2=\"{}\" y1=\"{}\" y2=\"{}\"/>\n", svg::left, svg::right,
+                       svg::bottom, svg::bottom);
     out += fmt::format("<text class=\"small\" x=\"{}\" y=\"{}\" text-anchor=\"middle\">step</text>\n",
-                       (left + right) / 2, bottom + 38);
+                       (svg::left + svg::right) / 2, svg::bottom + 38);
     return out;
 }
 
@@ -291,11 +217,11 @@ std::vector<std::size_t> named_groups(std::size_t groups) {
 std::string legend(const Plan& plan, const std::vector<std::vector<RateRange>>& ranges) {
     const std::vector<std::size_t> named = named_groups(plan.groups.size());
     const std::size_t rows = (named.size() + legend_columns - 1) / legend_columns;
-    const double column = (right - left) / legend_columns;
+    const double column = (svg::right - svg::left) / legend_columns;
     std::string out;
     for (std::size_t i = 0; i < named.size(); ++i) {
         const std::size_t g = named[i];
-        const double x = left + column * static_cast<double>(i / rows);
+        const double x = svg::left + column * static_cast<double>(i / rows);
         const double y = legend_top + legend_line * static_cast<double>(i % rows);
         const double peak = whole_run(ranges, g).peak;
         out += fmt::format("<line class=\"line\" stroke=\"{}\" x1=\"{:.1f}\" x2=\"{:.1f}\" y1=\"{}\" y2=\"{}\"/>\n",
@@ -311,7 +237,7 @@ std::string legend(const Plan& plan, const std::vector<std::vector<RateRange>>& 
 
 std::string plan_svg(const Plan& plan) {
     const auto ranges = rate_ranges(plan);
-    const Axes axes(plan, ranges);
+    const svg::Axes axes(plan, ranges);
     const std::size_t named = named_groups(plan.groups.size()).size();
     const double height = legend_top + legend_line * static_cast<double>((named + legend_columns - 1) / legend_columns);
     const auto counted = [](std::size_t count, std::string_view what) {
@@ -323,10 +249,10 @@ std::string plan_svg(const Plan& plan) {
         grouped_digits(plan.total_steps), named < plan.groups.size() ? fmt::format(" ({} groups named)", named) : "");
     std::string out =
         fmt::format("<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {} {}\" role=\"img\" aria-label=\"{}\">\n",
-                    width, height, title);
+                    svg::width, height, title);
     out += style;
-    out += fmt::format("<rect class=\"paper\" width=\"{}\" height=\"{}\"/>\n", width, height);
-    out += fmt::format("<text class=\"title\" x=\"{}\" y=\"30\">{}</text>\n", left, title);
+    out += fmt::format("<rect class=\"paper\" width=\"{}\" height=\"{}\"/>\n", svg::width, height);
+    out += fmt::format("<text class=\"title\" x=\"{}\" y=\"30\">{}</text>\n", svg::left, title);
     out += bands(plan, axes);
     out += band_names(plan, axes);
     out += axis_lines(axes);

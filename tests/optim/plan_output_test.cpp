@@ -174,6 +174,9 @@ TEST(PlanJson, CarriesStagesAndTransitions) {
     const auto& slice = json["stages"][1];
     EXPECT_EQ(slice["name"], "slice");
     EXPECT_EQ(slice["on_unfreeze"], "keep");
+    EXPECT_EQ(json["stages"][0]["groups"][0]["trainable"], false);
+    EXPECT_EQ(json["stages"][0]["groups"][0]["learning_rate"]["peak"], 0.0);
+    EXPECT_GT(json["stages"][0]["groups"][1]["learning_rate"]["peak"], 0.0);
     EXPECT_EQ(slice["groups"][0]["learning_rate"]["peak"].get<double>(), plan.learning_rate(0, 14));
     EXPECT_EQ(slice["groups"][0]["multiplier"].get<double>(), plan.stages[1].multipliers[0]);
     EXPECT_EQ(slice["memory"][1]["gradient_bytes"], memory_per_rank(plan, 1, 10).gradient_bytes);

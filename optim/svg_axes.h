@@ -1,0 +1,42 @@
+// Where the rates and steps of a plan lie on the paper of its drawing (plan_svg.cpp). Units: pixels, steps, learning
+// rates.
+#pragma once
+
+#include "optim/plan_output.h"
+
+#include <vector>
+
+namespace strata::optim::svg {
+
+// The paper's width and the edges of the frame that the lines are drawn in.
+inline constexpr double width = 960;
+inline constexpr double left = 76;
+inline constexpr double right = width - 20;
+inline constexpr double top = 68;
+inline constexpr double bottom = 420;
+
+class Axes {
+  public:
+    /// `ranges` as rate_ranges(plan) gives them. The rates' axis is logarithmic when their peaks span a factor of more
+    /// than 20: on a linear one the slow groups would lie on the ground.
+    Axes(const Plan& plan, const std::vector<std::vector<RateRange>>& ranges);
+
+    bool logarithmic() const { return logarithmic_; }
+
+    double x(double step) const;
+
+    /// What is below a logarithmic axis, 0 above all, lies on its ground.
+    double y(double rate) const;
+
+    std::vector<double> rate_ticks() const;
+    std::vector<double> step_ticks() const;
+
+  private:
+    double steps_;
+    double high_ = 0.0;
+    bool logarithmic_ = false;
+    double low_decade_ = 0.0;
+    double high_decade_ = 1.0;
+};
+
+}  // namespace strata::optim::svg
