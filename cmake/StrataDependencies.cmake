@@ -4,6 +4,8 @@ include(FindLibTorch)
 
 find_package(Threads REQUIRED)
 find_package(OpenMP REQUIRED COMPONENTS CXX)
+# The flag rather than the imported target, whose full path to libgomp clashes with the copy beside LibTorch.
+separate_arguments(STRATA_OPENMP_FLAGS UNIX_COMMAND "${OpenMP_CXX_FLAGS}")
 find_package(MPI REQUIRED COMPONENTS C)
 # The C interface alone: mpi.h would else pull in C++ bindings that MPI has dropped, and their library.
 target_compile_definitions(MPI::MPI_C INTERFACE OMPI_SKIP_MPICXX MPICH_SKIP_MPICXX)

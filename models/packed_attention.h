@@ -18,7 +18,7 @@
 
 namespace strata::models {
 
-/// Measured with head sizes 32 and 64 on one and two threads: up to 512 tokens our kernel is at least 1.5 times as fast
+/// Measured with head sizes 32 and 64 on one and two threads: up to 512 tokens our kernel is at least 1.3 times as fast
 /// as ATen's products. Beyond, its scratch (seven matrices of length x length a thread) is megabytes and leaves the
 /// cache.
 inline constexpr std::int64_t short_sequence_limit = 512;

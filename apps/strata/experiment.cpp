@@ -46,7 +46,9 @@ std::int64_t sequence_limit(const Config& config, const models::BertConfig& mode
 std::shared_ptr<const data::WordPieceTokenizer> load_tokenizer(const Config& config, const models::BertConfig& model) {
     const fs::path folder = config.model_name_or_path;
     auto tokenizer = std::make_shared<data::WordPieceTokenizer>(data::WordPieceTokenizer::from_folder(folder));
-    models::check_vocabulary(model, static_cast<std::int64_t>(tokenizer->vocab_size()), folder / "vocab.txt");
+    const char* source =
+        fs::exists(folder / "tokenizer.json") ? "tokenizer.json" : "vocab.txt";  // as from_folder chooses
+    models::check_vocabulary(model, static_cast<std::int64_t>(tokenizer->vocab_size()), folder / source);
     return tokenizer;
 }
 
