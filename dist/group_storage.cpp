@@ -16,27 +16,71 @@ torch::Tensor arena_view(const torch::Tensor& arena, std::int64_t base, const op
 GroupStorage::GroupStorage(const optim::Plan& plan, const NamedParameters& parameters, int rank)
     : plan_(plan), rank_(rank), places_(plan.groups.size()), group_steps_(plan.groups.size(), 0) {
     STRATA_CHECK(rank >= 0 && rank < plan.world_size, "rank {} of {}", rank, plan.world_size);
-    lay_out();
+    lay_out_parameters();
     bind(parameters);
+    enter(0);
 }
 
-void GroupStorage::lay_out() {
-    std::int64_t parameter_end = 0;
-    std::int64_t gradient_end = 0;
-    const int moments = optim::state_tensors(plan_.optimizer);
+void GroupStorage::lay_out_parameters() {
+    std::int64_t end = 0;
     for (std::size_t group = 0; group < places_.size(); ++group) {
-        Place& place = places_[group];
-        const std::int64_t padded = optim::padded_elements(plan_.groups[group].elements, plan_.world_size);
-        place.parameter = parameter_end;
-        parameter_end += padded;
-        if (!plan_.trainable(group, 0)) continue;
-        place.gradient = gradient_end;
-        gradient_end += padded;
-        if (moments > 0) place.exp_avg = torch::zeros({slice(group).size()});
-        if (moments > 1) place.exp_avg_sq = torch::zeros({slice(group).size()});
+        places_[group].parameter = end;
+        end += optim::padded_elements(plan_.groups[group].elements, plan_.world_size);
     }
-    parameters_ = torch::zeros({parameter_end});
-    gradients_ = torch::zeros({gradient_end});
+    parameters_ = torch::zeros({end});
+}
+
+void GroupStorage::enter(std::int64_t step) {
+    const optim::Stage& stage = plan_.stage_at(step);
+    if (&stage == stage_) return;
+    stage_ = &stage;
+    ++layout_;
+    for (std::size_t group = 0; group < places_.size(); ++group) settle_state(group, step);
+    for (const optim::Transition& transition : plan_.transitions()) {
+        if (transition.step != step || transition.kind != optim::Transition::Kind::reset) continue;
+        Place& place = places_[transition.group];
+        if (place.exp_avg.defined()) place.exp_avg.zero_();
+        if (place.exp_avg_sq.defined()) place.exp_avg_sq.zero_();
+        group_steps_[transition.group] = 0;
+    }
+    lay_out_gradients();
+    bind_gradients();
+}
+
+/// Allocates or frees the own slice's state. State that is there and stays is not touched.
+void GroupStorage::settle_state(std::size_t group, std::int64_t step) {
+    Place& place = places_[group];
+    const bool holds = plan_.holds_state(group, step);
+    if (holds == place.holds_state) return;
+    const int moments = holds ? optim::state_tensors(plan_.optimizer) : 0;
+    place.holds_state = holds;
+    place.exp_avg = moments > 0 ? torch::zeros({slice(group).size()}) : torch::Tensor();
+    place.exp_avg_sq = moments > 1 ? torch::zeros({slice(group).size()}) : torch::Tensor();
+    group_steps_[group] = 0;
+}
+
+void GroupStorage::lay_out_gradients() {
+    std::int64_t end = 0;
+    for (std::size_t group = 0; group < places_.size(); ++group) {
+        const bool trains = stage_->trainable[group];
+        places_[group].gradient = trains ? end : no_place;
+        if (trains) end += optim::padded_elements(plan_.groups[group].elements, plan_.world_size);
+    }
+    // The old arena is freed, views and all, before the new one is made.
+    for (Binding& binding : bindings_) binding.parameter.mutable_grad() = torch::Tensor();
+    gradients_ = torch::Tensor();
+    gradients_ = torch::zeros({end});
+}
+
+void GroupStorage::bind_gradients() {
+    for (Binding& binding : bindings_) {
+        const bool trains = live(binding.group);
+        binding.parameter.set_requires_grad(trains);
+        binding.grad = nullptr;
+        if (!trains) continue;
+        binding.parameter.mutable_grad() = arena_view(gradients_, places_[binding.group].gradient, *binding.segment);
+        binding.grad = binding.parameter.grad().const_data_ptr();
+    }
 }
 
 void GroupStorage::bind(const NamedParameters& parameters) {
@@ -70,17 +114,10 @@ void GroupStorage::bind(const NamedParameters& parameters) {
 void GroupStorage::bind(const std::string& name, torch::Tensor parameter, std::size_t group,
                         const optim::Segment& segment) {
     STRATA_CHECK(parameter.sizes() == segment.shape, "{} shares {}'s memory in another shape", name, segment.name);
-    Binding binding{name, parameter};
     const torch::Tensor home = arena_view(parameters_, places_[group].parameter, segment);
     parameter.set_data(home);
-    parameter.set_requires_grad(live(group));
     parameter.mutable_grad() = torch::Tensor();
-    binding.home = home.const_data_ptr();
-    if (live(group)) {
-        parameter.mutable_grad() = arena_view(gradients_, places_[group].gradient, segment);
-        binding.grad = parameter.grad().const_data_ptr();
-    }
-    bindings_.push_back(std::move(binding));
+    bindings_.push_back({name, parameter, group, &segment, home.const_data_ptr(), nullptr});
 }
 
 void GroupStorage::require_bound() const {

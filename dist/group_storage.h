@@ -7,8 +7,10 @@
 // end, so a run of finished groups is one contiguous piece, and the next forward pass reads the parameter arena from
 // its start.
 //
-// A frozen group has parameters and nothing else: no gradient, no state, requires_grad off. A tensor registered under
-// two names (tied weights) is stored once, under the name the plan knows; its other names are aliases of that memory.
+// A frozen group has parameters and nothing else: no gradient, requires_grad off, and no state unless the plan keeps it
+// for a later thaw. Where a stage of the plan begins, enter() gives and takes gradients and state on every rank alike;
+// no group's parameters move. A tensor registered under two names (tied weights) is stored once, under the name the
+// plan knows; its other names are aliases of that memory.
 //
 // Autograd adds into the gradient views in place. Whoever drops or replaces a gradient (torch's zero_grad does by
 // default) cuts the model off from its storage; require_bound() finds that out. Units: elements of fp32. The plan's
@@ -35,10 +37,18 @@ using NamedParameters = std::vector<std::pair<std::string, torch::Tensor>>;
 
 class GroupStorage {
   public:
-    /// Moves the parameters' values into the arena and rebinds the tensors to it. `rank` of plan.world_size.
+    /// Moves the parameters' values into the arena and rebinds the tensors to it, ready for the plan's first step.
+    /// `rank` of plan.world_size. Keeps a reference to the plan.
     GroupStorage(const optim::Plan& plan, const NamedParameters& parameters, int rank);
     GroupStorage(const GroupStorage&) = delete;
     GroupStorage& operator=(const GroupStorage&) = delete;
+
+    /// Makes ready for the update of `step`. At the first step of a stage, groups freeze, thaw with moments zero and
+    /// step count 0, or start anew, as plan.transitions() says; gradients are zero then. Elsewhere it does nothing.
+    void enter(std::int64_t step);
+
+    /// Changes whenever enter() has moved gradients or state.
+    std::int64_t layout() const { return layout_; }
 
     std::size_t groups() const { return places_.size(); }
     bool live(std::size_t group) const { return places_[group].gradient != no_place; }
@@ -76,8 +86,9 @@ class GroupStorage {
   private:
     static constexpr std::int64_t no_place = -1;
     struct Place {
-        std::int64_t parameter = 0;         // offset of the group in the parameter arena
-        std::int64_t gradient = no_place;   // offset in the gradient arena; no_place when frozen
+        std::int64_t parameter = 0;        // offset of the group in the parameter arena
+        std::int64_t gradient = no_place;  // offset in the gradient arena; no_place when frozen
+        bool holds_state = false;
         torch::Tensor exp_avg, exp_avg_sq;  // own slice; undefined where there is none
     };
 
@@ -85,16 +96,23 @@ class GroupStorage {
     struct Binding {
         std::string name;
         torch::Tensor parameter;
+        std::size_t group = 0;
+        const optim::Segment* segment = nullptr;
         const void* home = nullptr;
         const void* grad = nullptr;
     };
 
-    void lay_out();
+    void lay_out_parameters();
+    void lay_out_gradients();
+    void settle_state(std::size_t group, std::int64_t step);
+    void bind_gradients();
     void bind(const NamedParameters& parameters);
     void bind(const std::string& name, torch::Tensor parameter, std::size_t group, const optim::Segment& segment);
 
     const optim::Plan& plan_;
     int rank_;
+    const optim::Stage* stage_ = nullptr;  // what gradients and state are laid out for
+    std::int64_t layout_ = 0;
     std::vector<Place> places_;
     std::vector<std::int64_t> group_steps_;
     std::vector<Binding> bindings_;

@@ -59,7 +59,7 @@ double clip_coefficient(double norm, double max_norm) {
 
 ZeroOptimizer::ZeroOptimizer(const optim::Plan& plan, GroupStorage& storage, Communicator& communicator,
                              ZeroOptions options)
-    : plan_(plan), storage_(storage), communicator_(communicator), options_(options), spans_(storage.spans()) {
+    : plan_(plan), storage_(storage), communicator_(communicator), options_(options) {
     STRATA_CHECK(plan.world_size == communicator.size(), "a plan for {} ranks on {}", plan.world_size,
                  communicator.size());
     STRATA_CHECK(plan.zero_stage == 1, "ZeRO stage {} is not built", plan.zero_stage);
@@ -71,6 +71,10 @@ ZeroOptimizer::ZeroOptimizer(const optim::Plan& plan, GroupStorage& storage, Com
 
 StepReport ZeroOptimizer::step(const StepInput& input) {
     storage_.require_bound();
+    if (layout_ != storage_.layout()) {
+        layout_ = storage_.layout();
+        spans_ = storage_.spans();
+    }
     StepReport report;
     const TrafficCounters before = communicator_.traffic();
     for (std::size_t group = 0; group < storage_.groups(); ++group) {

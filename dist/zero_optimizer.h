@@ -57,7 +57,8 @@ class ZeroOptimizer {
     /// Keeps references to all three.
     ZeroOptimizer(const optim::Plan& plan, GroupStorage& storage, Communicator& communicator, ZeroOptions options = {});
 
-    /// Gradients in storage must be this rank's part of a sum: the caller has divided by the global number of samples.
+    /// The storage must have entered input.step before the backward pass. Gradients in it must be this rank's part of a
+    /// sum: the caller has divided by the global number of samples.
     StepReport step(const StepInput& input);
 
     /// Brings every rank's slices of all groups to all: after slices were loaded from a checkpoint.
@@ -73,6 +74,7 @@ class ZeroOptimizer {
     GroupStorage& storage_;
     Communicator& communicator_;
     ZeroOptions options_;
+    std::int64_t layout_ = 0;  // the storage's, when the spans were made
     std::vector<optim::UpdateSpan> spans_;
 };
 

@@ -17,14 +17,15 @@ dist::StateGroup state_group(const optim::Plan& plan, std::size_t index, dist::G
                              std::int64_t step) {
     const optim::Group& group = plan.groups[index];
     const std::int64_t last_step = std::max<std::int64_t>(0, step - 1);
+    const optim::OptimizerConfig optimizer = plan.optimizer_of(index);
     dist::StateGroup state;
     state.name = group.name;
     state.multiplier = group.multiplier;
     state.learning_rate = plan.learning_rate(index, last_step);
-    state.weight_decay = plan.optimizer.weight_decay;
-    state.beta1 = plan.optimizer.beta1;
-    state.beta2 = plan.optimizer.beta2;
-    state.epsilon = plan.optimizer.epsilon;
+    state.weight_decay = optimizer.weight_decay;
+    state.beta1 = optimizer.beta1;
+    state.beta2 = optimizer.beta2;
+    state.epsilon = optimizer.epsilon;
     state.step = storage.group_steps()[index];
     state.frozen = !plan.trainable(index, last_step);
     state.elements = group.elements;
@@ -140,6 +141,8 @@ TrainProgress restore(const std::filesystem::path& checkpoint, const Experiment&
         require_same_model(file, checkpoint, experiment);
         return progress_from_json(file.header().train, checkpoint.string());
     });
+    // Loaded as the checkpoint was saved, after the last update; entering the next step does what a border does.
+    storage.enter(std::clamp<std::int64_t>(progress.step - 1, 0, plan.total_steps - 1));
     std::vector<dist::StateGroup> groups = state_groups(plan, storage, progress.step);
     const dist::StateLoadReport report = dist::load_group_slices(communicator, file, groups);
     for (std::size_t index = 0; index < groups.size(); ++index) storage.group_steps()[index] = groups[index].step;

@@ -1,5 +1,7 @@
 #include "apps/strata/trainer.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <chrono>
 
@@ -79,6 +81,7 @@ TrainOutcome Trainer::run(const StopSignal& stop) {
     while (progress_.step < length_.total_steps && !outcome.stopped) {
         const std::int64_t samples_before = progress_.samples;
         const std::int64_t tokens_before = progress_.tokens;
+        enter_stage(bar);
         storage_.zero_gradients();
         const double local_loss = forward_backward(progress_.step, window);
         const dist::StepReport report = optimizer_.step({progress_.step, config_.max_grad_norm, local_loss});
@@ -94,6 +97,20 @@ TrainOutcome Trainer::run(const StopSignal& stop) {
     }
     outcome.seconds = seconds_since(began);
     return outcome;
+}
+
+/// Where a stage begins, and where a run goes on in one, says what learns from here.
+void Trainer::enter_stage(Progress& bar) {
+    storage_.enter(progress_.step);
+    const optim::Stage& stage = plan_.stage_at(progress_.step);
+    if (plan_.stages.size() == 1 || &stage == announced_) return;
+    announced_ = &stage;
+    std::vector<std::string> names;
+    for (std::size_t group = 0; group < plan_.groups.size(); ++group) {
+        if (stage.trainable[group]) names.push_back(plan_.groups[group].name);
+    }
+    bar.line(fmt::format("stage {}, updates {} to {}: {} of {} groups learn: {}", stage.name, stage.first_step + 1,
+                         stage.end_step, names.size(), plan_.groups.size(), fmt::join(names, ", ")));
 }
 
 /// All micro-batches of this rank; gradients add up in storage. Returns this rank's part of the step's loss.
@@ -158,6 +175,9 @@ void Trainer::log(const dist::StepReport& report, Window& window, Progress& bar)
     record.grad_norm = report.grad_norm;
     record.tokens_per_second = static_cast<double>(window.tokens) / seconds_since(window.began);
     record.skipped_steps = progress_.skipped_steps;
+    if (plan_.stages.size() > 1) record.stage = plan_.stage_at(progress_.step - 1).name;
+    record.bytes_sent = report.traffic.bytes();
+    record.optimizer_bytes = storage_.memory().state_bytes;
     for (std::size_t group = 0; group < plan_.groups.size(); ++group) {
         const std::string& name = plan_.groups[group].name;
         record.learning_rates.emplace_back(name, plan_.learning_rate(group, progress_.step - 1));

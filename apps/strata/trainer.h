@@ -46,6 +46,7 @@ class Trainer {
   private:
     struct Window;
 
+    void enter_stage(Progress& bar);
     double forward_backward(std::int64_t step, Window& window);
     void count_batch(std::span<const std::int64_t> batch, Window& window);
     void log(const dist::StepReport& report, Window& window, Progress& bar);
@@ -65,6 +66,7 @@ class Trainer {
     dist::GroupStorage storage_;
     dist::ZeroOptimizer optimizer_;
     TrainProgress progress_;
+    const optim::Stage* announced_ = nullptr;
 };
 
 }  // namespace strata::app

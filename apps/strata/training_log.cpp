@@ -32,7 +32,10 @@ nlohmann::json to_json(const StepRecord& record) {
         {"lr", object_of(record.learning_rates)},
         {"group_grad_norm", object_of(record.group_grad_norms)},
         {"seconds", object_of(record.phase_seconds)},
+        {"bytes_sent", record.bytes_sent},
+        {"optimizer_bytes", record.optimizer_bytes},
     };
+    if (!record.stage.empty()) line["stage"] = record.stage;
     if (record.skipped_steps > 0) line["skipped_steps"] = record.skipped_steps;
     return line;
 }
@@ -42,9 +45,10 @@ std::string log_line(const StepRecord& record) {
     for (const auto& [group, rate] : record.learning_rates) rates += fmt::format(" {}={:.3g}", group, rate);
     std::string phases;
     for (const auto& [phase, seconds] : record.phase_seconds) phases += fmt::format(" {}={:.1f}", phase, seconds * 1e3);
+    const std::string stage = record.stage.empty() ? "" : fmt::format(" | stage {}", record.stage);
     std::string text =
-        fmt::format("step {}/{} | epoch {:.2f} | loss {:.4f} | grad_norm {:.3f} | {} tok/s | ms{} | lr{}", record.step,
-                    record.total_steps, record.epoch, record.mean_loss, record.grad_norm,
+        fmt::format("step {}/{}{} | epoch {:.2f} | loss {:.4f} | grad_norm {:.3f} | {} tok/s | ms{} | lr{}",
+                    record.step, record.total_steps, stage, record.epoch, record.mean_loss, record.grad_norm,
                     compact(record.tokens_per_second), phases, rates);
     if (record.skipped_steps > 0)
         text += fmt::format(" | {} updates skipped (gradient not finite)", record.skipped_steps);

@@ -19,7 +19,10 @@ struct StepRecord {
     double mean_loss = 0;  ///< mean over the updates since the last logged one
     double grad_norm = 0;  ///< global, before clipping
     double tokens_per_second = 0;
-    std::int64_t skipped_steps = 0;  ///< updates skipped so far because a gradient was not finite
+    std::string stage;                 ///< the plan's; empty where there is but one
+    std::int64_t bytes_sent = 0;       ///< by this rank for this update
+    std::int64_t optimizer_bytes = 0;  ///< of state on this rank: falls and rises as groups freeze and thaw
+    std::int64_t skipped_steps = 0;    ///< updates skipped so far because a gradient was not finite
     std::vector<std::pair<std::string, double>> learning_rates;  ///< by group
     std::vector<std::pair<std::string, double>> group_grad_norms;
     std::vector<std::pair<std::string, double>> phase_seconds;  ///< per update: forward, backward, reduce, …

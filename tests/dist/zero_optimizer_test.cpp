@@ -8,82 +8,19 @@
 
 #include "dist/mpi_communicator.h"
 #include "tests/dist/plan_support.h"
+#include "tests/dist/training_support.h"
 
 namespace strata::dist {
 namespace {
 
 using testing::awkward_groups;
 using testing::bits_of;
+using testing::distance;
 using testing::make_parameters;
 using testing::make_test_plan;
+using testing::Model;
 using testing::TestGroup;
-
-constexpr std::int64_t samples = 24;  // whole shares for 1 to 4 ranks
-
-/// A small network over all of awkward_groups()' parameters: each takes part in the loss.
-class Model {
-  public:
-    explicit Model(NamedParameters parameters) : parameters_(std::move(parameters)) {
-        auto generator = at::make_generator<at::CPUGeneratorImpl>(5);
-        ids_ = torch::randint(101, {samples, 6}, generator, torch::kInt64);
-        labels_ = torch::randint(3, {samples}, generator, torch::kInt64);
-    }
-
-    /// This rank's part of the mean loss over all samples.
-    torch::Tensor loss(int rank, int ranks) const {
-        const std::int64_t share = samples / ranks;
-        const auto ids = ids_.narrow(0, rank * share, share);
-        const auto x = torch::embedding(at("word"), ids).mean(1);
-        const auto gate =
-            torch::tanh(torch::matmul(torch::ones({1, 13}), at("kept.weight")).sum() + at("kept.bias").sum());
-        auto h = torch::tanh(torch::matmul(x, at("dense.weight")) + at("dense.bias")) * at("norm.weight") + gate;
-        h = h + at("out.bias").sum();
-        const auto logits = torch::matmul(h, at("head.weight")) + at("head.bias");
-        const auto sum = torch::nn::functional::cross_entropy(
-            logits, labels_.narrow(0, rank * share, share),
-            torch::nn::functional::CrossEntropyFuncOptions().reduction(torch::kSum));
-        return sum / static_cast<double>(samples);
-    }
-
-    const NamedParameters& parameters() const { return parameters_; }
-    torch::Tensor at(const std::string& name) const {
-        for (const auto& [key, tensor] : parameters_) {
-            if (key == name) return tensor;
-        }
-        throw std::logic_error("no " + name);
-    }
-
-  private:
-    NamedParameters parameters_;
-    torch::Tensor ids_;
-    torch::Tensor labels_;
-};
-
-/// A model under ZeroOptimizer.
-struct Training {
-    Training(std::vector<TestGroup> from, Communicator& with, const optim::OptimizerConfig& optimizer = {},
-             ZeroOptions options = {})
-        : groups(std::move(from)),
-          plan(make_test_plan(groups, with.size(), optimizer)),
-          communicator(with),
-          model(make_parameters(groups)),
-          storage(plan, model.parameters(), with.rank()),
-          zero(plan, storage, with, options) {}
-
-    StepReport train(std::int64_t step, double max_norm = 0.0) {
-        storage.zero_gradients();
-        const auto loss = model.loss(communicator.rank(), communicator.size());
-        loss.backward();
-        return zero.step({step, max_norm, loss.item<double>()});
-    }
-
-    std::vector<TestGroup> groups;
-    optim::Plan plan;
-    Communicator& communicator;
-    Model model;
-    GroupStorage storage;
-    ZeroOptimizer zero;
-};
+using testing::Training;
 
 /// The same training in one process by torch's own optimizers, a parameter group for each (group, decays).
 class Reference {
@@ -150,14 +87,6 @@ class Reference {
     std::vector<torch::Tensor> live_;
     std::unique_ptr<torch::optim::Optimizer> optimizer_;
 };
-
-double distance(const NamedParameters& a, const NamedParameters& b) {
-    double largest = 0;
-    for (std::size_t i = 0; i < a.size(); ++i) {
-        largest = std::max(largest, (a[i].second.detach() - b[i].second.detach()).abs().max().item<double>());
-    }
-    return largest;
-}
 
 class Zero : public ::testing::Test {
   protected:

@@ -1,0 +1,97 @@
+// A small network over awkward_groups(), and its training by ZeroOptimizer.
+#pragma once
+
+#include <torch/torch.h>
+
+#include <algorithm>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "dist/communicator.h"
+#include "dist/zero_optimizer.h"
+#include "tests/dist/plan_support.h"
+
+namespace strata::dist::testing {
+
+inline constexpr std::int64_t samples = 24;  // whole shares for 1 to 4 ranks
+
+/// A small network over all of awkward_groups()' parameters: each takes part in the loss.
+class Model {
+  public:
+    explicit Model(NamedParameters parameters) : parameters_(std::move(parameters)) {
+        auto generator = at::make_generator<at::CPUGeneratorImpl>(5);
+        ids_ = torch::randint(101, {samples, 6}, generator, torch::kInt64);
+        labels_ = torch::randint(3, {samples}, generator, torch::kInt64);
+    }
+
+    /// This rank's part of the mean loss over all samples.
+    torch::Tensor loss(int rank, int ranks) const {
+        const std::int64_t share = samples / ranks;
+        const auto ids = ids_.narrow(0, rank * share, share);
+        const auto x = torch::embedding(at("word"), ids).mean(1);
+        const auto gate =
+            torch::tanh(torch::matmul(torch::ones({1, 13}), at("kept.weight")).sum() + at("kept.bias").sum());
+        auto h = torch::tanh(torch::matmul(x, at("dense.weight")) + at("dense.bias")) * at("norm.weight") + gate;
+        h = h + at("out.bias").sum();
+        const auto logits = torch::matmul(h, at("head.weight")) + at("head.bias");
+        const auto sum = torch::nn::functional::cross_entropy(
+            logits, labels_.narrow(0, rank * share, share),
+            torch::nn::functional::CrossEntropyFuncOptions().reduction(torch::kSum));
+        return sum / static_cast<double>(samples);
+    }
+
+    const NamedParameters& parameters() const { return parameters_; }
+    torch::Tensor at(const std::string& name) const {
+        for (const auto& [key, tensor] : parameters_) {
+            if (key == name) return tensor;
+        }
+        throw std::logic_error("no " + name);
+    }
+
+  private:
+    NamedParameters parameters_;
+    torch::Tensor ids_;
+    torch::Tensor labels_;
+};
+
+/// A model under ZeroOptimizer.
+struct Training {
+    Training(std::vector<TestGroup> from, Communicator& with, const optim::OptimizerConfig& optimizer = {},
+             ZeroOptions options = {})
+        : Training(from, make_test_plan(from, with.size(), optimizer), with, options) {}
+
+    Training(std::vector<TestGroup> from, optim::Plan made, Communicator& with, ZeroOptions options = {})
+        : groups(std::move(from)),
+          plan(std::move(made)),
+          communicator(with),
+          model(make_parameters(groups)),
+          storage(plan, model.parameters(), with.rank()),
+          zero(plan, storage, with, options) {}
+
+    StepReport train(std::int64_t step, double max_norm = 0.0) {
+        storage.enter(step);
+        storage.zero_gradients();
+        const auto loss = model.loss(communicator.rank(), communicator.size());
+        loss.backward();
+        return zero.step({step, max_norm, loss.item<double>()});
+    }
+
+    std::vector<TestGroup> groups;
+    optim::Plan plan;
+    Communicator& communicator;
+    Model model;
+    GroupStorage storage;
+    ZeroOptimizer zero;
+};
+
+inline double distance(const NamedParameters& a, const NamedParameters& b) {
+    double largest = 0;
+    for (std::size_t i = 0; i < a.size(); ++i) {
+        largest = std::max(largest, (a[i].second.detach() - b[i].second.detach()).abs().max().item<double>());
+    }
+    return largest;
+}
+
+}  // namespace strata::dist::testing
