@@ -40,6 +40,11 @@ void check_below(const torch::Tensor& ids, std::int64_t rows, const char* what) 
 
 }  // namespace
 
+bool trains(const torch::nn::Module& part) {
+    const auto parameters = part.parameters();
+    return std::any_of(parameters.begin(), parameters.end(), [](const auto& p) { return p.requires_grad(); });
+}
+
 Dense::Dense(std::int64_t in, std::int64_t out, torch::Device device) {
     weight = register_parameter("weight", uninitialised({out, in}, device));
     bias = register_parameter("bias", uninitialised({out}, device));
@@ -145,8 +150,8 @@ BertModel::BertModel(const BertConfig& config, torch::Device device) {
 }
 
 torch::Tensor BertModel::forward(const PackedInput& input, const ForwardContext& context) const {
-    torch::Tensor x = embeddings->forward(input, context);
-    for (const auto& layer : encoder->layer->all) x = layer->forward(x, context);
+    torch::Tensor x = embeddings->forward(input, context.within(*embeddings));
+    for (const auto& layer : encoder->layer->all) x = layer->forward(x, context.within(*layer));
     const std::vector<std::int64_t> first_rows(input.offsets.begin(), input.offsets.end() - 1);
     const torch::Tensor first_tokens = x.index_select(0, torch::tensor(first_rows, torch::kInt64));
     return torch::tanh(pooler->dense->forward(first_tokens));
@@ -161,9 +166,9 @@ BertForSequenceClassification::BertForSequenceClassification(const BertConfig& c
 
 torch::Tensor BertForSequenceClassification::forward(const PackedInput& input,
                                                      const std::optional<DropoutKey>& dropout) {
-    const ForwardContext context{make_layout(input.offsets, input.sample_positions), dropout};
+    const ForwardContext context{make_layout(input.offsets, input.sample_positions), dropout, dropout_in_frozen()};
     const torch::Tensor pooled = bert_->forward(input, context);
-    const std::optional<DropoutSite> site = context.site(head_site, config_.head_dropout());
+    const std::optional<DropoutSite> site = context.within(*classifier_).site(head_site, config_.head_dropout());
     if (!site) return classifier_->forward(pooled);
     return classifier_->forward(packed_dropout(pooled, make_pooled_layout(input.sample_positions), site));
 }

@@ -16,10 +16,18 @@ namespace strata::models {
 
 using Activation = std::function<torch::Tensor(const torch::Tensor&)>;
 
+bool trains(const torch::nn::Module& part);
+
 /// What every part needs of the batch at hand.
 struct ForwardContext {
     LayoutPointer layout;
     std::optional<DropoutKey> key;
+    bool dropout_in_frozen = false;
+
+    /// The same for one part of the network: no key where the part is frozen and so does not drop.
+    ForwardContext within(const torch::nn::Module& part) const {
+        return {layout, dropout_in_frozen || trains(part) ? key : std::nullopt, dropout_in_frozen};
+    }
 
     std::optional<DropoutSite> site(std::int64_t id, double probability) const {
         if (!key || probability == 0.0) return std::nullopt;

@@ -17,6 +17,7 @@ struct Config {
     bool ignore_mismatched_sizes = false;
     std::optional<double> hidden_dropout_prob;
     std::optional<double> attention_probs_dropout_prob;
+    bool frozen_dropout = false;
 
     // Data
     std::string task_name;

@@ -50,6 +50,7 @@ Trainer::Trainer(const Config& config, Experiment& experiment, const optim::Plan
       storage_(plan, experiment.model().named_parameter_list(), communicator.rank()),
       optimizer_(plan, storage_, communicator) {
     progress_.global_batch_size = length.global_batch_size;
+    experiment.model().set_dropout_in_frozen(config.frozen_dropout);
 }
 
 double Trainer::epoch() const {

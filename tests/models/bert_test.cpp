@@ -162,6 +162,36 @@ TEST(Bert, DropoutGradientsAreDerivatives) {
     }
 }
 
+TEST(Bert, WhatIsFrozenDropsNothingUnlessTold) {
+    const DropoutKey key{11, 4};
+    LoadOptions options;
+    options.hidden_dropout_prob = options.attention_probs_dropout_prob = 0.3;
+    const LoadedModel loaded = load_model(fixtures() / "classifier", options);
+    const auto forward = [&] { return loaded.model->forward(Batch().input, key).detach(); };
+    const auto freeze = [&](const std::string& part, bool frozen) {
+        for (auto& [name, parameter] : loaded.model->named_parameter_list()) {
+            if (name.find(part) != std::string::npos) parameter.set_requires_grad(!frozen);
+        }
+    };
+    const torch::Tensor all = forward();
+    freeze("", true);
+    EXPECT_TRUE(torch::equal(forward(), evaluated(loaded)));
+    loaded.model->set_dropout_in_frozen(true);
+    EXPECT_TRUE(torch::equal(forward(), all));
+    loaded.model->set_dropout_in_frozen(false);
+
+    // One parameter that learns makes its part drop; each part adds its own masks.
+    torch::Tensor before = evaluated(loaded);
+    for (const char* part : {"classifier.bias", "layer.1.output.dense.bias", "layer.0.attention.self.query.bias",
+                             "embeddings.LayerNorm.weight"}) {
+        freeze(part, false);
+        const torch::Tensor now = forward();
+        EXPECT_GT(largest_difference(now, before), 1e-3) << part;
+        before = now;
+    }
+    EXPECT_TRUE(torch::equal(before, all));
+}
+
 TEST(Bert, InputBeyondTheTablesIsABug) {
     const LoadedModel loaded = load_model(fixtures() / "classifier", {});
     const auto forward = [&](std::int64_t id, std::int64_t type, std::int64_t position) {
