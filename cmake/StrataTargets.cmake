@@ -6,7 +6,7 @@
 function(_strata_use_torch target)
   target_link_libraries(${target} PUBLIC strata::torch)
   if(NOT TARGET strata_torch_pch)
-    file(WRITE "${CMAKE_BINARY_DIR}/torch_pch.cpp" "")
+    file(CONFIGURE OUTPUT "${CMAKE_BINARY_DIR}/torch_pch.cpp" CONTENT "")  # touches nothing that is there already
     add_library(strata_torch_pch STATIC "${CMAKE_BINARY_DIR}/torch_pch.cpp")
     target_link_libraries(strata_torch_pch PUBLIC strata::torch PRIVATE strata_options)
     target_precompile_headers(strata_torch_pch PRIVATE <torch/torch.h>)
