@@ -1,7 +1,6 @@
 #include "optim/plan.h"
 
 #include "core/error.h"
-#include "core/nearest.h"
 #include "optim/plan_stages.h"
 
 #include <cmath>
@@ -10,23 +9,6 @@
 namespace strata::optim {
 
 namespace {
-
-void check_optimizer(const OptimizerConfig& optimizer) {
-    const auto at_least_zero = [](std::string_view key, double value) {
-        if (!(value >= 0.0 && std::isfinite(value))) user_error("{} is {}; it must be 0 or more.", key, value);
-    };
-    const auto fraction = [](std::string_view key, double value) {
-        if (!(value >= 0.0 && value < 1.0)) user_error("{} is {}; it must be in [0, 1).", key, value);
-    };
-    at_least_zero("weight_decay", optimizer.weight_decay);
-    at_least_zero("adam_epsilon", optimizer.epsilon);
-    fraction("adam_beta1", optimizer.beta1);
-    fraction("adam_beta2", optimizer.beta2);
-    fraction("momentum", optimizer.momentum);
-    if (optimizer.nesterov && optimizer.momentum == 0.0) {
-        user_error("Nesterov needs momentum: set momentum above 0 (0.9 is usual), or nesterov to false.");
-    }
-}
 
 void check_run(const PlanConfig& config) {
     if (config.total_steps < 1) {
@@ -76,29 +58,6 @@ Group make_group(const Manifest& manifest, const GroupDraft& draft, const std::v
 
 }  // namespace
 
-std::string_view optimizer_name(OptimizerKind kind) {
-    switch (kind) {
-        case OptimizerKind::adamw:
-            return "adamw";
-        case OptimizerKind::sgd:
-            return "sgd";
-    }
-    STRATA_CHECK(false, "unknown optimizer {}", static_cast<int>(kind));
-    return {};
-}
-
-OptimizerKind parse_optimizer_kind(std::string_view name) {
-    if (name == "adamw" || name == "adamw_torch" || name == "adamw_torch_fused") return OptimizerKind::adamw;
-    if (name == "sgd") return OptimizerKind::sgd;
-    user_error("Unknown optimizer '{}'.{} The optimizers are adamw and sgd.", name,
-               did_you_mean(name, {"adamw", "sgd"}));
-}
-
-int state_tensors(const OptimizerConfig& optimizer) {
-    if (optimizer.kind == OptimizerKind::adamw) return 2;
-    return optimizer.momentum != 0.0 ? 1 : 0;
-}
-
 const Stage& Plan::stage_at(std::int64_t step) const {
     for (const Stage& stage : stages) {
         if (step >= stage.first_step && step < stage.end_step) return stage;
@@ -118,13 +77,7 @@ double Plan::learning_rate(std::size_t group, std::int64_t step) const {
 }
 
 OptimizerConfig Plan::optimizer_of(std::size_t group) const {
-    const OptimizerOverrides& own = groups.at(group).overrides;
-    OptimizerConfig config = optimizer;
-    config.weight_decay = own.weight_decay.value_or(config.weight_decay);
-    config.beta1 = own.beta1.value_or(config.beta1);
-    config.beta2 = own.beta2.value_or(config.beta2);
-    config.epsilon = own.epsilon.value_or(config.epsilon);
-    return config;
+    return with_overrides(optimizer, groups.at(group).overrides);
 }
 
 double Plan::weight_decay(std::size_t group, const Segment& segment) const {

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "optim/manifest.h"
+#include "optim/optimizer.h"
 #include "optim/policy.h"
 #include "optim/schedule.h"
 #include "optim/stage.h"
@@ -18,27 +19,6 @@
 #include <vector>
 
 namespace strata::optim {
-
-enum class OptimizerKind { adamw, sgd };
-
-/// "adamw", "sgd".
-std::string_view optimizer_name(OptimizerKind kind);
-
-/// Also takes transformers' "adamw_torch" and "adamw_torch_fused". Throws UserError for another name.
-OptimizerKind parse_optimizer_kind(std::string_view name);
-
-struct OptimizerConfig {
-    OptimizerKind kind = OptimizerKind::adamw;
-    double beta1 = 0.9;         // adamw
-    double beta2 = 0.999;       // adamw
-    double epsilon = 1e-8;      // adamw
-    double weight_decay = 0.0;  // adamw: decoupled, times the group's rate. sgd: L2, added to the gradient
-    double momentum = 0.0;      // sgd
-    bool nesterov = false;      // sgd
-};
-
-/// Moments kept for each element: 2 for AdamW, 1 for SGD with momentum, 0 for SGD without.
-int state_tensors(const OptimizerConfig& optimizer);
 
 /// One parameter's place in its group.
 struct Segment {

@@ -67,7 +67,7 @@ void add_stage(Canonical& out, const Stage& stage) {
 void add_optimizer(Canonical& out, const OptimizerConfig& optimizer) {
     out.text(optimizer_name(optimizer.kind));
     out.number(optimizer.weight_decay);
-    if (optimizer.kind == OptimizerKind::adamw) {
+    if (optimizer.kind != OptimizerKind::sgd) {
         out.number(optimizer.beta1);
         out.number(optimizer.beta2);
         out.number(optimizer.epsilon);

@@ -26,6 +26,7 @@
 #pragma once
 
 #include "optim/manifest.h"
+#include "optim/optimizer.h"
 #include "optim/rate_slice.h"
 #include "optim/weight_decay.h"
 
@@ -47,16 +48,6 @@ std::vector<std::string> policy_names();
 
 /// Dashes or underscores. Throws UserError for another name, with the nearest.
 PolicyKind parse_policy_kind(std::string_view name);
-
-/// What a group has of its own; what is empty is the optimizer's.
-struct OptimizerOverrides {
-    std::optional<double> weight_decay = std::nullopt;
-    std::optional<double> beta1 = std::nullopt;
-    std::optional<double> beta2 = std::nullopt;
-    std::optional<double> epsilon = std::nullopt;
-
-    bool any() const { return weight_decay || beta1 || beta2 || epsilon; }
-};
 
 /// One group by hand. It claims the parameters that any of its patterns (pattern.h) matches; without patterns, all that
 /// lie under its name (`layer1` claims `layer1.**`).

@@ -238,12 +238,5 @@ TEST(Plan, RefusesWhatMakesNoSense) {
     EXPECT_EQ(refusal([](PlanConfig& c) { c.schedule.options.warmup_steps = 100; }), "");
 }
 
-TEST(OptimizerKind, ParsesItsNames) {
-    EXPECT_EQ(parse_optimizer_kind("adamw"), OptimizerKind::adamw);
-    EXPECT_EQ(parse_optimizer_kind("adamw_torch"), OptimizerKind::adamw);
-    EXPECT_EQ(parse_optimizer_kind("sgd"), OptimizerKind::sgd);
-    EXPECT_THAT(message_of<UserError>([] { parse_optimizer_kind("adamv"); }), HasSubstr("'adamw'"));
-}
-
 }  // namespace
 }  // namespace strata::optim
