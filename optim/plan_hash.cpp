@@ -58,6 +58,11 @@ void add_stage(Canonical& out, const Stage& stage) {
     out.text(schedule_name(stage.schedule.kind));
     out.integer(stage.schedule.warmup_steps);
     out.integer(stage.schedule.total_steps);
+    for (const ScheduleOption& option : schedule_options()) {
+        if (!option.defaults[static_cast<std::size_t>(stage.schedule.kind)]) continue;
+        out.text(option.name);
+        out.number(option_value(stage.schedule, option.value));
+    }
     out.integer(static_cast<std::int64_t>(stage.trainable.size()));
     for (const bool trainable : stage.trainable) out.integer(trainable ? 1 : 0);
     for (const double multiplier : stage.multipliers) out.number(multiplier);

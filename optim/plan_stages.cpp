@@ -169,22 +169,20 @@ void set_rates(Stage& stage, const StageConfig& config, const PlanConfig& run, c
 void set_schedule(Stage& stage, const ScheduleConfig& config, std::string_view where) {
     stage.schedule = config.options;
     stage.schedule.total_steps = stage.end_step - stage.first_step;
-    if (stage.schedule.warmup_steps < 0) {
-        user_error("{}: warmup_steps is {}; it must be 0 or more.", where, stage.schedule.warmup_steps);
-    }
     if (!(config.warmup_ratio >= 0.0 && config.warmup_ratio <= 1.0)) {
         user_error("{}: warmup_ratio is {}; it is a share of the updates, from 0 to 1.", where, config.warmup_ratio);
     }
     if (config.warmup_ratio > 0.0) {
-        if (stage.schedule.warmup_steps > 0) {
+        if (stage.schedule.warmup_steps != 0) {
             user_error("{} says its warm-up in two ways, warmup_steps and warmup_ratio; keep one.", where);
         }
         stage.schedule.warmup_steps =
             static_cast<std::int64_t>(std::ceil(config.warmup_ratio * static_cast<double>(stage.schedule.total_steps)));
     }
-    if (stage.schedule.warmup_steps > stage.schedule.total_steps) {
-        user_error("{}: the warm-up of {} steps is longer than its {}. Lower warmup_steps or train longer.", where,
-                   stage.schedule.warmup_steps, stage.schedule.total_steps);
+    try {
+        check_schedule(stage.schedule);
+    } catch (const UserError& error) {
+        user_error("{}: {}", where, error.what());
     }
 }
 
