@@ -18,11 +18,12 @@ namespace strata::optim {
 struct UpdateSpan {
     float* param = nullptr;
     const float* grad = nullptr;
-    float* exp_avg = nullptr;     // AdamW's first moment, SGD's momentum buffer; null when the optimizer keeps none
-    float* exp_avg_sq = nullptr;  // AdamW's second moment; null when the optimizer keeps none
+    float* exp_avg = nullptr;     // first moment, SGD's momentum buffer; null when the optimizer keeps none
+    float* exp_avg_sq = nullptr;  // second moment; null when the optimizer keeps none
     std::int64_t elements = 0;
     std::int32_t group = 0;  // index into the plan's groups
     bool decays = false;
+    std::int32_t tensor = 0;  // index of its parameter among all the plan's, group after group; only LAMB looks at it
 };
 
 /// What is known only once gradients have been reduced; on a GPU it stays in device memory.
@@ -37,11 +38,25 @@ struct GroupTelemetry {
     double weight_square_sum = 0.0;  // of the new parameter
 };
 
-/// Updates every element of every span. `hypers` has one entry for each group. With `telemetry` (empty, or one entry
-/// for each group) also sums squares, in a fixed order whatever the number of threads. When control.finite is false
-/// memory is not written and telemetry is zero.
+/// Updates every element of every span; any optimizer but LAMB. `hypers` has one entry for each group. With `telemetry`
+/// (empty, or one entry for each group) also sums squares, in a fixed order whatever the number of threads. When
+/// control.finite is false memory is not written and telemetry is zero.
 void fused_update_cpu(OptimizerKind kind, std::span<const UpdateSpan> spans, std::span<const GroupHyper> hypers,
                       const UpdateControl& control, std::span<GroupTelemetry> telemetry = {});
+
+/// LAMB's update has two phases, since its trust ratio needs norms of whole tensors, which straddle slices:
+///
+///   lamb_moments_cpu   new moments, and for each tensor the square sums of this rank's part of it
+///   (the caller)       adds `tensor_sums` up over all ranks: one small all-reduce of 2 x tensor_count(plan) doubles
+///   lamb_apply_cpu     computes every direction again from the new moments and applies it
+///
+/// `tensor_sums`: [2t] the squares of tensor t's parameters, [2t + 1] of its direction; zero for tensors that have no
+/// part here. Every span is of one tensor (build_spans sees to it). The order of summation is fixed whatever the number
+/// of threads. When control.finite is false nothing is written but zero sums.
+void lamb_moments_cpu(std::span<const UpdateSpan> spans, std::span<const GroupHyper> hypers,
+                      const UpdateControl& control, std::span<double> tensor_sums);
+void lamb_apply_cpu(std::span<const UpdateSpan> spans, std::span<const GroupHyper> hypers, const UpdateControl& control,
+                    std::span<const double> tensor_sums, std::span<GroupTelemetry> telemetry = {});
 
 /// Sum of squares in double, over fixed tiles in a fixed order: the same bits for any number of threads. Not finite
 /// exactly if some element is not finite (a float's square cannot overflow a double).

@@ -2,6 +2,7 @@
 #include "optim/fused_update.h"
 #include "optim/instruction_sets.h"
 #include "optim/lane_sum.h"
+#include "optim/span_check.h"
 #include "optim/tiles.h"
 
 #include <algorithm>
@@ -19,6 +20,22 @@ STRATA_CLONES void adamw_tile(float* __restrict param, const float* __restrict g
     for (std::int64_t i = 0; i < elements; ++i) {
         adamw_update(param[i], grad[i] * grad_scale, exp_avg[i], exp_avg_sq[i], h, decays);
     }
+}
+
+STRATA_CLONES void adam_tile(float* __restrict param, const float* __restrict grad, float* __restrict exp_avg,
+                             float* __restrict exp_avg_sq, std::int64_t elements, const GroupHyper& hyper,
+                             float grad_scale, bool decays) {
+    const GroupHyper h = hyper;
+    for (std::int64_t i = 0; i < elements; ++i) {
+        adam_update(param[i], grad[i] * grad_scale, exp_avg[i], exp_avg_sq[i], h, decays);
+    }
+}
+
+STRATA_CLONES void lamb_apply_tile(float* __restrict param, const float* __restrict exp_avg,
+                                   const float* __restrict exp_avg_sq, std::int64_t elements, const GroupHyper& hyper,
+                                   float ratio, bool decays) {
+    const GroupHyper h = hyper;
+    for (std::int64_t i = 0; i < elements; ++i) lamb_apply(param[i], exp_avg[i], exp_avg_sq[i], h, ratio, decays);
 }
 
 STRATA_CLONES void momentum_tile(float* __restrict param, const float* __restrict grad, float* __restrict buffer,
@@ -53,21 +70,40 @@ struct Work {
     OptimizerKind kind;
     std::span<const UpdateSpan> spans;
     std::span<const GroupHyper> hypers;
-    float grad_scale;
+    UpdateControl control;
+    std::span<const double> tensor_sums = {};  // lamb
 };
+
+void sgd_range(const UpdateSpan& span, const GroupHyper& hyper, float grad_scale, std::int64_t begin,
+               std::int64_t elements) {
+    if (hyper.momentum != 0.0F) {
+        momentum_tile(span.param + begin, span.grad + begin, span.exp_avg + begin, elements, hyper, grad_scale,
+                      span.decays);
+    } else {
+        plain_sgd_tile(span.param + begin, span.grad + begin, elements, hyper, grad_scale, span.decays);
+    }
+}
 
 void update_range(const Work& work, const UpdateSpan& span, std::int64_t begin, std::int64_t end) {
     const GroupHyper& hyper = work.hypers[static_cast<std::size_t>(span.group)];
-    float* const param = span.param + begin;
-    const float* const grad = span.grad + begin;
-    if (work.kind == OptimizerKind::adamw) {
-        adamw_tile(param, grad, span.exp_avg + begin, span.exp_avg_sq + begin, end - begin, hyper, work.grad_scale,
-                   span.decays);
-    } else if (hyper.momentum != 0.0F) {
-        momentum_tile(param, grad, span.exp_avg + begin, end - begin, hyper, work.grad_scale, span.decays);
-    } else {
-        plain_sgd_tile(param, grad, end - begin, hyper, work.grad_scale, span.decays);
+    const float scale = work.control.grad_scale;
+    const std::int64_t elements = end - begin;
+    switch (work.kind) {
+        case OptimizerKind::adamw:
+            return adamw_tile(span.param + begin, span.grad + begin, span.exp_avg + begin, span.exp_avg_sq + begin,
+                              elements, hyper, scale, span.decays);
+        case OptimizerKind::adam:
+            return adam_tile(span.param + begin, span.grad + begin, span.exp_avg + begin, span.exp_avg_sq + begin,
+                             elements, hyper, scale, span.decays);
+        case OptimizerKind::sgd:
+            return sgd_range(span, hyper, scale, begin, elements);
+        case OptimizerKind::lamb:
+            break;
     }
+    const auto tensor = static_cast<std::size_t>(span.tensor);
+    const float ratio = trust_ratio(work.tensor_sums[2 * tensor], work.tensor_sums[2 * tensor + 1], span.decays);
+    lamb_apply_tile(span.param + begin, span.exp_avg + begin, span.exp_avg_sq + begin, elements, hyper, ratio,
+                    span.decays);
 }
 
 /// The tile in pieces small enough that their old values stay in the first cache.
@@ -90,27 +126,19 @@ void check_tables(const Work& work, std::span<const GroupTelemetry> telemetry) {
     STRATA_CHECK(telemetry.empty() || telemetry.size() == work.hypers.size(), "{} telemetry entries for {} groups",
                  telemetry.size(), work.hypers.size());
     for (const UpdateSpan& span : work.spans) {
-        const auto group = static_cast<std::size_t>(span.group);
-        STRATA_CHECK(group < work.hypers.size(), "group {} of {}", span.group, work.hypers.size());
-        const bool adamw = work.kind == OptimizerKind::adamw;
-        const bool needs_first = adamw || work.hypers[group].momentum != 0.0F;
+        check_span(work.kind, span, work.hypers);
         STRATA_CHECK(
-            span.elements == 0 || (span.param != nullptr && span.grad != nullptr &&
-                                   (!needs_first || span.exp_avg != nullptr) && (!adamw || span.exp_avg_sq != nullptr)),
-            "a span of group {} lacks a buffer", span.group);
+            work.kind != OptimizerKind::lamb || 2 * static_cast<std::size_t>(span.tensor) < work.tensor_sums.size(),
+            "tensor {} of {} sums", span.tensor, work.tensor_sums.size());
     }
 }
 
-}  // namespace
-
-void fused_update_cpu(OptimizerKind kind, std::span<const UpdateSpan> spans, std::span<const GroupHyper> hypers,
-                      const UpdateControl& control, std::span<GroupTelemetry> telemetry) {
-    const Work work{kind, spans, hypers, control.grad_scale};
+void update(const Work& work, std::span<GroupTelemetry> telemetry) {
     check_tables(work, telemetry);
     std::fill(telemetry.begin(), telemetry.end(), GroupTelemetry{});
-    if (!control.finite) return;
+    if (!work.control.finite) return;
 
-    const std::vector<Tile> tiles = make_tiles(spans);
+    const std::vector<Tile> tiles = make_tiles(work.spans);
     const bool measure = !telemetry.empty();
     std::vector<GroupTelemetry> measured(measure ? tiles.size() : 0);
     const auto count = static_cast<std::int64_t>(tiles.size());
@@ -121,14 +149,37 @@ void fused_update_cpu(OptimizerKind kind, std::span<const UpdateSpan> spans, std
         if (measure) {
             measured[static_cast<std::size_t>(t)] = update_and_measure(work, tile);
         } else {
-            update_range(work, spans[tile.run], tile.begin, tile.end);
+            update_range(work, work.spans[tile.run], tile.begin, tile.end);
         }
     }
     for (std::size_t t = 0; t < measured.size(); ++t) {
-        GroupTelemetry& sum = telemetry[static_cast<std::size_t>(spans[tiles[t].run].group)];
+        GroupTelemetry& sum = telemetry[static_cast<std::size_t>(work.spans[tiles[t].run].group)];
         sum.update_square_sum += measured[t].update_square_sum;
         sum.weight_square_sum += measured[t].weight_square_sum;
     }
+}
+
+}  // namespace
+
+void check_span(OptimizerKind kind, const UpdateSpan& span, std::span<const GroupHyper> hypers) {
+    const auto group = static_cast<std::size_t>(span.group);
+    STRATA_CHECK(group < hypers.size(), "group {} of {}", span.group, hypers.size());
+    const bool needs_second = kind != OptimizerKind::sgd;
+    const bool needs_first = needs_second || hypers[group].momentum != 0.0F;
+    const bool whole = span.param != nullptr && span.grad != nullptr && (!needs_first || span.exp_avg != nullptr) &&
+                       (!needs_second || span.exp_avg_sq != nullptr);
+    STRATA_CHECK(span.elements == 0 || whole, "a span of group {} lacks a buffer", span.group);
+}
+
+void fused_update_cpu(OptimizerKind kind, std::span<const UpdateSpan> spans, std::span<const GroupHyper> hypers,
+                      const UpdateControl& control, std::span<GroupTelemetry> telemetry) {
+    STRATA_CHECK(kind != OptimizerKind::lamb, "LAMB's update has two phases");
+    update({kind, spans, hypers, control}, telemetry);
+}
+
+void lamb_apply_cpu(std::span<const UpdateSpan> spans, std::span<const GroupHyper> hypers, const UpdateControl& control,
+                    std::span<const double> tensor_sums, std::span<GroupTelemetry> telemetry) {
+    update({OptimizerKind::lamb, spans, hypers, control, tensor_sums}, telemetry);
 }
 
 }  // namespace strata::optim

@@ -53,6 +53,21 @@ json memory_json(const RankMemory& memory, int rank) {
             {"state_bytes", memory.state_bytes}};
 }
 
+/// The figures in force, by the names people set them by.
+json schedule_options_json(const Schedule& schedule) {
+    json out = json::object();
+    for (const ScheduleOption& option : schedule_options()) {
+        if (!option.defaults[static_cast<std::size_t>(schedule.kind)]) continue;
+        const double value = option_value(schedule, option.value);
+        if (option.type == ScheduleOption::Type::flag) {
+            out[option.name] = value != 0.0;
+        } else {
+            out[option.name] = value;
+        }
+    }
+    return out;
+}
+
 json stage_json(const Plan& plan, const Stage& stage, const std::vector<RateRange>& rates) {
     json groups = json::array();
     for (std::size_t g = 0; g < plan.groups.size(); ++g) {
@@ -72,6 +87,7 @@ json stage_json(const Plan& plan, const Stage& stage, const std::vector<RateRang
             {"learning_rate", stage.learning_rate},
             {"schedule", schedule_name(stage.schedule.kind)},
             {"warmup_steps", stage.schedule.warmup_steps},
+            {"schedule_options", schedule_options_json(stage.schedule)},
             {"on_unfreeze", on_unfreeze_name(stage.on_unfreeze)},
             {"groups", std::move(groups)},
             {"memory", std::move(memory)},
@@ -104,7 +120,7 @@ json transitions_json(const Plan& plan) {
 
 json optimizer_json(const OptimizerConfig& optimizer) {
     json out{{"name", optimizer_name(optimizer.kind)}, {"weight_decay", optimizer.weight_decay}};
-    if (optimizer.kind == OptimizerKind::adamw) {
+    if (optimizer.kind != OptimizerKind::sgd) {
         out["beta1"] = optimizer.beta1;
         out["beta2"] = optimizer.beta2;
         out["epsilon"] = optimizer.epsilon;

@@ -19,12 +19,12 @@ std::string plan_table(const Plan& plan);
 /// lr reads back to the same double.
 std::string plan_csv(const Plan& plan);
 
-/// {policy, optimizer, stages: [{name, first_step, end_step, learning_rate, schedule, warmup_steps, on_unfreeze,
-/// groups: [{name, trainable, multiplier, learning_rate: {start, peak, end}}], memory: [bytes per rank], traffic:
-/// {reduce_bytes, gather_bytes}}], groups: [{name, parameters: [names], elements, multiplier, trainable,
-/// learning_rate: {start, peak, end}, weight_decay, overrides, segments: [{name, shape, offset, elements, decays,
-/// weight_decay, reason}]}], transitions: [{step, stage, group, kind, keeps_state}], elements, trainable_elements,
-/// parameters, total_steps, world_size, zero_stage, memory: [bytes per rank], hash, update_hash}.
+/// {policy, optimizer, stages: [{name, first_step, end_step, learning_rate, schedule, warmup_steps, schedule_options:
+/// {what is in force}, on_unfreeze, groups: [{name, trainable, multiplier, learning_rate: {start, peak, end}}],
+/// memory: [bytes per rank], traffic: {reduce_bytes, gather_bytes}}], groups: [{name, parameters: [names], elements,
+/// multiplier, trainable, learning_rate: {start, peak, end}, weight_decay, overrides, segments: [{name, shape, offset,
+/// elements, decays, weight_decay, reason}]}], transitions: [{step, stage, group, kind, keeps_state}], elements,
+/// trainable_elements, parameters, total_steps, world_size, zero_stage, memory: [bytes per rank], hash, update_hash}.
 /// A group's `trainable` is at the first step, its learning_rate over the whole run, `overrides` what it has of its own
 /// ({} for most); the plan's `memory` is that of the stage that takes most. Doubles read back exactly.
 nlohmann::json plan_json(const Plan& plan);

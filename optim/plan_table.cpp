@@ -19,19 +19,36 @@ std::string_view plural(std::size_t count) {
     return count == 1 ? "" : "s";
 }
 
+std::string_view optimizer_title(OptimizerKind kind) {
+    switch (kind) {
+        case OptimizerKind::adamw:
+            return "AdamW";
+        case OptimizerKind::adam:
+            return "Adam";
+        case OptimizerKind::sgd:
+            return "SGD";
+        case OptimizerKind::lamb:
+            break;
+    }
+    return "LAMB";
+}
+
 std::string optimizer_text(const OptimizerConfig& optimizer) {
-    if (optimizer.kind == OptimizerKind::adamw) {
-        return fmt::format("Optimizer: AdamW, beta1 {}, beta2 {}, epsilon {}, weight decay {}\n", optimizer.beta1,
-                           optimizer.beta2, optimizer.epsilon, optimizer.weight_decay);
+    if (optimizer.kind != OptimizerKind::sgd) {
+        return fmt::format("Optimizer: {}, beta1 {}, beta2 {}, epsilon {}, weight decay {}\n",
+                           optimizer_title(optimizer.kind), optimizer.beta1, optimizer.beta2, optimizer.epsilon,
+                           optimizer.weight_decay);
     }
     return fmt::format("Optimizer: SGD, momentum {}{}, weight decay {}\n", optimizer.momentum,
                        optimizer.nesterov ? " (Nesterov)" : "", optimizer.weight_decay);
 }
 
 std::string stage_text(const Stage& stage) {
-    return fmt::format("Stage {}: steps {} to {}, learning rate {}, {}, warm-up {} steps", stage.name, stage.first_step,
-                       stage.end_step - 1, stage.learning_rate, schedule_name(stage.schedule.kind),
-                       stage.schedule.warmup_steps);
+    const std::string warmup = has_warmup(stage.schedule.kind)
+                                   ? fmt::format(", warm-up {} steps", stage.schedule.warmup_steps)
+                                   : std::string();
+    return fmt::format("Stage {}: steps {} to {}, learning rate {}, {}{}", stage.name, stage.first_step,
+                       stage.end_step - 1, stage.learning_rate, schedule_name(stage.schedule.kind), warmup);
 }
 
 std::string heading(const Plan& plan) {

@@ -4,6 +4,7 @@
 #include "optim/fused_update.h"
 #include "optim/plan.h"
 
+#include <cstddef>
 #include <span>
 #include <vector>
 
@@ -19,8 +20,12 @@ struct SliceBuffers {
 };
 
 /// The spans of `rank`'s slices of every group that is live, in group order. Neighbouring segments with the same
-/// answer to decay make one span. `live` and `buffers` have one entry for each group; null pointers stay null.
+/// answer to decay make one span, but for LAMB, whose every tensor has its own trust ratio. `live` and `buffers` have
+/// one entry for each group; null pointers stay null.
 std::vector<UpdateSpan> build_spans(const Plan& plan, int rank, const std::vector<bool>& live,
                                     std::span<const SliceBuffers> buffers);
+
+/// Parameter tensors in the plan, frozen ones included: one more than the largest UpdateSpan::tensor.
+std::size_t tensor_count(const Plan& plan);
 
 }  // namespace strata::optim

@@ -1,5 +1,5 @@
-// The body of the fused update's kernel, as a function of (block, thread, tables) for host and device. fused_update.cu
-// calls it from a __global__ function; a test walks a whole grid with it on the host, under sanitizers too, so index
+// The bodies of the update's kernels, as functions of (tile, thread, tables) for host and device. fused_update.cu calls
+// them from __global__ functions; a test walks a whole grid with them on the host, under sanitizers too, so index
 // arithmetic, tails and alignment are tested where there is no GPU.
 //
 // Blocks stride over tiles of kernel_tile elements. Tiles are laid out in aligned coordinates: a span whose first
@@ -19,6 +19,22 @@ namespace strata::optim {
 inline constexpr std::int64_t kernel_tile = 4096;  // elements
 inline constexpr int kernel_threads = 256;         // four quads of a tile each
 
+/// What a pass over all tiles does to them.
+enum class Pass {
+    adamw,
+    adam,
+    sgd,
+    lamb_moments,  // LAMB's first phase; measures, for each tile, {squares of the parameters, of the direction}
+    lamb_apply,    // its second
+    square_sum     // reads gradients and measures {their squares, 0}; neither hypers nor control
+};
+
+/// Two sums over one tile, or one thread's part of them.
+struct SumPair {
+    double first = 0.0;
+    double second = 0.0;
+};
+
 /// What one launch reads. Plain pointers: host memory for the walk, device memory for the launch.
 struct UpdateTables {
     const UpdateSpan* spans = nullptr;
@@ -27,6 +43,9 @@ struct UpdateTables {
     const UpdateControl* control = nullptr;
     std::int64_t span_count = 0;
     std::int64_t tile_count = 0;
+    SumPair* tile_sums = nullptr;         // one for each tile, written by passes that measure; updates measure
+                                          // {squares of the change, of the new parameters} if this is not null
+    const double* tensor_sums = nullptr;  // lamb_apply: as lamb_apply_cpu's
 };
 
 /// Elements by which an address lies past a 16-byte border.
@@ -85,72 +104,154 @@ STRATA_HOST_DEVICE bool in_phase(const UpdateSpan& span) {
            (span.exp_avg_sq == nullptr || quad_phase(span.exp_avg_sq) == phase);
 }
 
-template <OptimizerKind kind>
-STRATA_HOST_DEVICE void update_element(const UpdateSpan& span, const GroupHyper& hyper, float grad_scale,
-                                       std::int64_t i) {
-    const float grad = span.grad[i] * grad_scale;
-    if constexpr (kind == OptimizerKind::adamw) {
-        adamw_update(span.param[i], grad, span.exp_avg[i], span.exp_avg_sq[i], hyper, span.decays);
+/// What one tile's threads share.
+struct TileWork {
+    UpdateSpan span;
+    GroupHyper hyper;
+    float grad_scale = 1.0F;
+    float ratio = 1.0F;  // lamb_apply
+};
+
+/// One element in registers; what the pass does not read stays 0.
+struct Lane {
+    float param = 0.0F;
+    float grad = 0.0F;  // scaled
+    float first = 0.0F;
+    float second = 0.0F;
+};
+
+template <Pass pass>
+struct Traits {
+    static constexpr bool reads_param = pass != Pass::square_sum;
+    static constexpr bool reads_grad = pass != Pass::lamb_apply;
+    static constexpr bool has_second = pass != Pass::sgd && pass != Pass::square_sum;
+    static constexpr bool writes_param = pass != Pass::square_sum && pass != Pass::lamb_moments;
+    static constexpr bool writes_moments = pass != Pass::square_sum && pass != Pass::lamb_apply;
+    static constexpr bool always_measures = pass == Pass::square_sum || pass == Pass::lamb_moments;
+
+    /// SGD without momentum has no buffer.
+    static STRATA_HOST_DEVICE bool has_first(const GroupHyper& hyper) {
+        return has_second || (pass == Pass::sgd && hyper.momentum != 0.0F);
+    }
+};
+
+template <Pass pass>
+STRATA_HOST_DEVICE void update_lane(Lane& x, const TileWork& work) {
+    const bool decays = work.span.decays;
+    if constexpr (pass == Pass::adamw) adamw_update(x.param, x.grad, x.first, x.second, work.hyper, decays);
+    if constexpr (pass == Pass::adam) adam_update(x.param, x.grad, x.first, x.second, work.hyper, decays);
+    if constexpr (pass == Pass::sgd) sgd_update(x.param, x.grad, &x.first, work.hyper, decays);
+    if constexpr (pass == Pass::lamb_moments) update_moments(x.grad, x.first, x.second, work.hyper);
+    if constexpr (pass == Pass::lamb_apply) lamb_apply(x.param, x.first, x.second, work.hyper, work.ratio, decays);
+}
+
+STRATA_HOST_DEVICE double square(double value) {
+    return value * value;
+}
+
+template <Pass pass>
+STRATA_HOST_DEVICE void measure_lane(SumPair& sums, float old_param, const Lane& x, const TileWork& work) {
+    if constexpr (pass == Pass::square_sum) {
+        sums.first += square(static_cast<double>(x.grad));
+    } else if constexpr (pass == Pass::lamb_moments) {
+        const float direction = lamb_direction(x.param, x.first, x.second, work.hyper, work.span.decays);
+        sums.first += square(static_cast<double>(x.param));
+        sums.second += square(static_cast<double>(direction));
     } else {
-        sgd_update(span.param[i], grad, span.exp_avg == nullptr ? nullptr : span.exp_avg + i, hyper, span.decays);
+        sums.first += square(static_cast<double>(x.param) - static_cast<double>(old_param));
+        sums.second += square(static_cast<double>(x.param));
     }
 }
 
-template <OptimizerKind kind>
-STRATA_HOST_DEVICE void update_quad(const UpdateSpan& span, const GroupHyper& hyper, float grad_scale, std::int64_t i) {
-    Quad param = load(span.param + i);
-    const Quad grad = load(span.grad + i);
-    const bool has_first = kind == OptimizerKind::adamw || hyper.momentum != 0.0F;
+template <Pass pass, bool measure>
+STRATA_HOST_DEVICE void pass_element(const TileWork& work, std::int64_t i, SumPair& sums) {
+    using Is = Traits<pass>;
+    const UpdateSpan& span = work.span;
+    const bool has_first = Is::has_first(work.hyper);
+    Lane x;
+    if constexpr (Is::reads_param) x.param = span.param[i];
+    if constexpr (Is::reads_grad) x.grad = span.grad[i] * work.grad_scale;
+    if (has_first) x.first = span.exp_avg[i];
+    if constexpr (Is::has_second) x.second = span.exp_avg_sq[i];
+    const float old_param = x.param;
+    update_lane<pass>(x, work);
+    if constexpr (measure) measure_lane<pass>(sums, old_param, x, work);
+    if constexpr (Is::writes_param) span.param[i] = x.param;
+    if constexpr (Is::writes_moments) {
+        if (has_first) span.exp_avg[i] = x.first;
+        if constexpr (Is::has_second) span.exp_avg_sq[i] = x.second;
+    }
+}
+
+/// The same for four elements that lie in one quad of every tensor.
+template <Pass pass, bool measure>
+STRATA_HOST_DEVICE void pass_quad(const TileWork& work, std::int64_t i, SumPair& sums) {
+    using Is = Traits<pass>;
+    const UpdateSpan& span = work.span;
+    const bool has_first = Is::has_first(work.hyper);
+    Quad param{};
+    Quad grad{};
     Quad first{};
     Quad second{};
+    if constexpr (Is::reads_param) param = load(span.param + i);
+    if constexpr (Is::reads_grad) grad = load(span.grad + i);
     if (has_first) first = load(span.exp_avg + i);
-    if constexpr (kind == OptimizerKind::adamw) second = load(span.exp_avg_sq + i);
+    if constexpr (Is::has_second) second = load(span.exp_avg_sq + i);
     for (int k = 0; k < 4; ++k) {
-        const float scaled = grad.lane[k] * grad_scale;
-        if constexpr (kind == OptimizerKind::adamw) {
-            adamw_update(param.lane[k], scaled, first.lane[k], second.lane[k], hyper, span.decays);
-        } else {
-            sgd_update(param.lane[k], scaled, &first.lane[k], hyper, span.decays);
-        }
+        Lane x{param.lane[k], grad.lane[k] * work.grad_scale, first.lane[k], second.lane[k]};
+        const float old_param = x.param;
+        update_lane<pass>(x, work);
+        if constexpr (measure) measure_lane<pass>(sums, old_param, x, work);
+        param.lane[k] = x.param;
+        first.lane[k] = x.first;
+        second.lane[k] = x.second;
     }
-    store(span.param + i, param);
-    if (has_first) store(span.exp_avg + i, first);
-    if constexpr (kind == OptimizerKind::adamw) store(span.exp_avg_sq + i, second);
+    if constexpr (Is::writes_param) store(span.param + i, param);
+    if constexpr (Is::writes_moments) {
+        if (has_first) store(span.exp_avg + i, first);
+        if constexpr (Is::has_second) store(span.exp_avg_sq + i, second);
+    }
 }
 
 /// One thread's quads of one tile of a span; `tile` counts from the span's first.
-template <OptimizerKind kind>
-STRATA_HOST_DEVICE void update_tile(const UpdateSpan& span, const GroupHyper& hyper, float grad_scale,
-                                    std::int64_t tile, int thread, int threads) {
+template <Pass pass, bool measure>
+STRATA_HOST_DEVICE SumPair pass_tile(const TileWork& work, std::int64_t tile, int thread, int threads) {
+    const UpdateSpan& span = work.span;
     const std::int64_t phase = quad_phase(span.param);
     const bool aligned = in_phase(span);
+    SumPair sums;
     for (std::int64_t at = std::int64_t{4} * thread; at < kernel_tile; at += std::int64_t{4} * threads) {
         const std::int64_t begin = tile * kernel_tile + at - phase;  // element of the span; below 0 in its first quad
-        if (begin >= span.elements) return;
+        if (begin >= span.elements) break;
         if (aligned && begin >= 0 && begin + 4 <= span.elements) {
-            update_quad<kind>(span, hyper, grad_scale, begin);
+            pass_quad<pass, measure>(work, begin, sums);
             continue;
         }
         for (std::int64_t i = begin; i < begin + 4; ++i) {
-            if (i >= 0 && i < span.elements) update_element<kind>(span, hyper, grad_scale, i);
+            if (i >= 0 && i < span.elements) pass_element<pass, measure>(work, i, sums);
         }
     }
+    return sums;
 }
 
 }  // namespace kernel
 
-/// The whole work of one thread: `block` of `blocks`, `thread` of `threads` in it.
-template <OptimizerKind kind>
-STRATA_HOST_DEVICE void fused_update_body(const UpdateTables& tables, std::int64_t block, std::int64_t blocks,
-                                          int thread, int threads) {
-    const UpdateControl control = *tables.control;
-    if (!control.finite) return;
-    for (std::int64_t tile = block; tile < tables.tile_count; tile += blocks) {
-        const std::int64_t s = kernel::span_of_tile(tables, tile);
-        const UpdateSpan span = tables.spans[s];
-        const GroupHyper hyper = tables.hypers[span.group];
-        kernel::update_tile<kind>(span, hyper, control.grad_scale, tile - tables.first_tiles[s], thread, threads);
+/// The work of one thread, `thread` of `threads`, on one tile, and its part of the tile's sums (zero without measure).
+template <Pass pass, bool measure>
+STRATA_HOST_DEVICE SumPair tile_body(const UpdateTables& tables, std::int64_t tile, int thread, int threads) {
+    static_assert(measure || !kernel::Traits<pass>::always_measures);
+    const std::int64_t s = kernel::span_of_tile(tables, tile);
+    kernel::TileWork work{tables.spans[s], {}};
+    if constexpr (pass != Pass::square_sum) {
+        if (!tables.control->finite) return {};
+        work.grad_scale = tables.control->grad_scale;
+        work.hyper = tables.hypers[work.span.group];
     }
+    if constexpr (pass == Pass::lamb_apply) {
+        const double* const sums = tables.tensor_sums + 2 * static_cast<std::int64_t>(work.span.tensor);
+        work.ratio = trust_ratio(sums[0], sums[1], work.span.decays);
+    }
+    return kernel::pass_tile<pass, measure>(work, tile - tables.first_tiles[s], thread, threads);
 }
 
 }  // namespace strata::optim

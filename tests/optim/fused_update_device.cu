@@ -27,35 +27,112 @@ class DeviceCopy {
     std::size_t bytes_;
 };
 
+/// A case's memory on the device, with tables that point to it.
+class DeviceCase {
+  public:
+    DeviceCase(const UpdateCase& memory, std::span<const UpdateSpan> spans, std::span<const GroupHyper> hypers,
+               const UpdateControl& control)
+        : param_(memory.param.data(), memory.param.size()),
+          grad_(memory.grad.data(), memory.grad.size()),
+          first_(memory.first.data(), memory.first.size()),
+          second_(memory.second.data(), memory.second.size()),
+          moved_(moved(memory, spans)),
+          tiles_(first_tiles(moved_)),
+          zero_sums_(static_cast<std::size_t>(tiles_.back())),
+          device_spans_(moved_.data(), moved_.size()),
+          device_tiles_(tiles_.data(), tiles_.size()),
+          device_hypers_(hypers.data(), hypers.size()),
+          device_control_(&control, 1),
+          tile_sums_(zero_sums_.data(), zero_sums_.size()) {}
+
+    UpdateTables tables(bool measure, const double* tensor_sums = nullptr) const {
+        return {device_spans_.data(),
+                device_tiles_.data(),
+                device_hypers_.data(),
+                device_control_.data(),
+                static_cast<std::int64_t>(moved_.size()),
+                tiles_.back(),
+                measure ? tile_sums_.data() : nullptr,
+                tensor_sums};
+    }
+
+    void fetch(UpdateCase& memory) const {
+        STRATA_CUDA_CHECK(cudaDeviceSynchronize());
+        param_.fetch(memory.param.data());
+        first_.fetch(memory.first.data());
+        second_.fetch(memory.second.data());
+    }
+
+  private:
+    std::vector<UpdateSpan> moved(const UpdateCase& memory, std::span<const UpdateSpan> spans) const {
+        std::vector<UpdateSpan> out(spans.begin(), spans.end());
+        for (UpdateSpan& span : out) {
+            const std::ptrdiff_t at = span.param - memory.param.data();
+            span.param = param_.data() + at;
+            span.grad = grad_.data() + at;
+            span.exp_avg = first_.data() + at;
+            span.exp_avg_sq = second_.data() + at;
+        }
+        return out;
+    }
+
+    DeviceCopy<float> param_, grad_, first_, second_;
+    std::vector<UpdateSpan> moved_;
+    std::vector<std::int64_t> tiles_;
+    std::vector<SumPair> zero_sums_;
+    DeviceCopy<UpdateSpan> device_spans_;
+    DeviceCopy<std::int64_t> device_tiles_;
+    DeviceCopy<GroupHyper> device_hypers_;
+    DeviceCopy<UpdateControl> device_control_;
+    DeviceCopy<SumPair> tile_sums_;
+};
+
+OptimizerKind kind_of(Pass pass) {
+    if (pass == Pass::adam) return OptimizerKind::adam;
+    return pass == Pass::sgd ? OptimizerKind::sgd : OptimizerKind::adamw;
+}
+
+/// No bins: a case's memory is all that is looked at.
+constexpr TileBins no_bins{};
+
 }  // namespace
 
-void update_on_device(OptimizerKind kind, UpdateCase& memory, std::span<const UpdateSpan> spans,
-                      std::span<const GroupHyper> hypers, const UpdateControl& control) {
-    const DeviceCopy<float> param(memory.param.data(), memory.param.size());
-    const DeviceCopy<float> grad(memory.grad.data(), memory.grad.size());
-    const DeviceCopy<float> first(memory.first.data(), memory.first.size());
-    const DeviceCopy<float> second(memory.second.data(), memory.second.size());
-    std::vector<UpdateSpan> moved(spans.begin(), spans.end());
-    for (UpdateSpan& span : moved) {
-        const std::ptrdiff_t at = span.param - memory.param.data();
-        span.param = param.data() + at;
-        span.grad = grad.data() + at;
-        span.exp_avg = first.data() + at;
-        span.exp_avg_sq = second.data() + at;
+void update_on_device(Pass pass, UpdateCase& memory, std::span<const UpdateSpan> spans,
+                      std::span<const GroupHyper> hypers, const UpdateControl& control,
+                      const std::vector<double>& tensor_sums) {
+    const DeviceCase device(memory, spans, hypers, control);
+    const DeviceCopy<double> device_sums(tensor_sums.data(), tensor_sums.size());
+    if (pass == Pass::lamb_moments) {
+        lamb_moments_cuda(device.tables(true), no_bins, nullptr, nullptr);
+    } else if (pass == Pass::lamb_apply) {
+        lamb_apply_cuda(device.tables(false, device_sums.data()), nullptr);
+    } else {
+        fused_update_cuda(kind_of(pass), device.tables(false), nullptr);
     }
-    const std::vector<std::int64_t> tiles = first_tiles(moved);
-    const DeviceCopy<UpdateSpan> device_spans(moved.data(), moved.size());
-    const DeviceCopy<std::int64_t> device_tiles(tiles.data(), tiles.size());
-    const DeviceCopy<GroupHyper> device_hypers(hypers.data(), hypers.size());
-    const DeviceCopy<UpdateControl> device_control(&control, 1);
-    fused_update_cuda(kind,
-                      {device_spans.data(), device_tiles.data(), device_hypers.data(), device_control.data(),
-                       static_cast<std::int64_t>(moved.size()), tiles.back()},
-                      nullptr);
-    STRATA_CUDA_CHECK(cudaDeviceSynchronize());
-    param.fetch(memory.param.data());
-    first.fetch(memory.first.data());
-    second.fetch(memory.second.data());
+    device.fetch(memory);
+}
+
+std::vector<double> sums_on_device(Pass pass, UpdateCase& memory, std::span<const UpdateSpan> spans,
+                                   std::span<const GroupHyper> hypers, const std::vector<std::int64_t>& bins,
+                                   int width) {
+    const UpdateControl control;
+    const DeviceCase device(memory, spans, hypers, control);
+    std::vector<double> sums((bins.size() - 1) * static_cast<std::size_t>(width));
+    const DeviceCopy<std::int64_t> first(bins.data(), bins.size());
+    const DeviceCopy<double> out(sums.data(), sums.size());
+    const TileBins device_bins{first.data(), static_cast<std::int64_t>(bins.size()) - 1};
+    const UpdateTables tables = device.tables(true);
+    if (pass == Pass::lamb_moments) {
+        lamb_moments_cuda(tables, device_bins, out.data(), nullptr);
+    } else if (pass == Pass::square_sum) {
+        square_sums_cuda(tables, device_bins, out.data(), nullptr);
+    } else {
+        fused_update_cuda(kind_of(pass), tables, nullptr);
+        telemetry_cuda(tables, device_bins, reinterpret_cast<GroupTelemetry*>(out.data()), nullptr);
+    }
+    device.fetch(memory);
+    out.fetch(sums.data());
+    return sums;
 }
 
 }  // namespace strata::optim::testing

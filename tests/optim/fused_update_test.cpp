@@ -3,6 +3,7 @@
 #include "optim/fused_update.h"
 
 #include "fused_update_device.h"
+#include "kernel_walk.h"
 #include "optim/device.h"
 #include "optim/update_kernel.h"
 #include "update_case.h"
@@ -29,35 +30,67 @@ void PrintTo(Form form, std::ostream* out) {
     *out << static_cast<int>(form);
 }
 
-/// What the kernel's grid does, block after block, thread after thread.
-void walk_grid(OptimizerKind kind, std::span<const UpdateSpan> spans, std::span<const GroupHyper> hypers,
+/// Square sums of every tensor of a case, all ratios different; one tensor's are zero.
+std::vector<double> some_tensor_sums() {
+    std::vector<double> sums;
+    for (int tensor = 0; tensor < 16; ++tensor) {
+        sums.push_back(tensor == 2 ? 0.0 : 3.0 + tensor);
+        sums.push_back(2.0);
+    }
+    return sums;
+}
+
+void walk_grid(Pass pass, std::span<const UpdateSpan> spans, std::span<const GroupHyper> hypers,
                const UpdateControl& control, std::int64_t blocks, int threads) {
     const std::vector<std::int64_t> tiles = first_tiles(spans);
+    const std::vector<double> tensor_sums = some_tensor_sums();
+    std::vector<SumPair> tile_sums(static_cast<std::size_t>(tiles.back()));
     const UpdateTables tables{
-        spans.data(), tiles.data(), hypers.data(), &control, static_cast<std::int64_t>(spans.size()), tiles.back()};
-    for (std::int64_t block = 0; block < blocks; ++block) {
-        for (int thread = 0; thread < threads; ++thread) {
-            if (kind == OptimizerKind::adamw) {
-                fused_update_body<OptimizerKind::adamw>(tables, block, blocks, thread, threads);
-            } else {
-                fused_update_body<OptimizerKind::sgd>(tables, block, blocks, thread, threads);
-            }
-        }
+        spans.data(), tiles.data(),     hypers.data(),     &control, static_cast<std::int64_t>(spans.size()),
+        tiles.back(), tile_sums.data(), tensor_sums.data()};
+    testing::walk(pass, false, tables, blocks, threads);
+}
+
+void update_on_cpu(Pass pass, std::span<const UpdateSpan> spans, std::span<const GroupHyper> hypers,
+                   const UpdateControl& control) {
+    std::vector<double> tensor_sums = some_tensor_sums();
+    switch (pass) {
+        case Pass::adamw:
+            return fused_update_cpu(OptimizerKind::adamw, spans, hypers, control);
+        case Pass::adam:
+            return fused_update_cpu(OptimizerKind::adam, spans, hypers, control);
+        case Pass::sgd:
+            return fused_update_cpu(OptimizerKind::sgd, spans, hypers, control);
+        case Pass::lamb_moments:
+            return lamb_moments_cpu(spans, hypers, control, tensor_sums);
+        case Pass::lamb_apply:
+            return lamb_apply_cpu(spans, hypers, control, tensor_sums);
+        case Pass::square_sum:
+            FAIL() << "no update";
     }
 }
 
-void update_one_by_one(OptimizerKind kind, std::span<const UpdateSpan> spans, std::span<const GroupHyper> hypers,
+void update_one(Pass pass, const UpdateSpan& span, std::int64_t i, const GroupHyper& h, float grad) {
+    float& param = span.param[i];
+    float& first = span.exp_avg[i];
+    float& second = span.exp_avg_sq[i];
+    if (pass == Pass::adamw) adamw_update(param, grad, first, second, h, span.decays);
+    if (pass == Pass::adam) adam_update(param, grad, first, second, h, span.decays);
+    if (pass == Pass::sgd) sgd_update(param, grad, &first, h, span.decays);
+    if (pass == Pass::lamb_moments) update_moments(grad, first, second, h);
+    if (pass == Pass::lamb_apply) {
+        const std::vector<double> sums = some_tensor_sums();
+        const auto tensor = static_cast<std::size_t>(span.tensor);
+        const float ratio = trust_ratio(sums[2 * tensor], sums[2 * tensor + 1], span.decays);
+        lamb_apply(param, first, second, h, ratio, span.decays);
+    }
+}
+
+void update_one_by_one(Pass pass, std::span<const UpdateSpan> spans, std::span<const GroupHyper> hypers,
                        float grad_scale) {
     for (const UpdateSpan& span : spans) {
         const GroupHyper& h = hypers[static_cast<std::size_t>(span.group)];
-        for (std::int64_t i = 0; i < span.elements; ++i) {
-            const float grad = span.grad[i] * grad_scale;
-            if (kind == OptimizerKind::adamw) {
-                adamw_update(span.param[i], grad, span.exp_avg[i], span.exp_avg_sq[i], h, span.decays);
-            } else {
-                sgd_update(span.param[i], grad, span.exp_avg + i, h, span.decays);
-            }
-        }
+        for (std::int64_t i = 0; i < span.elements; ++i) update_one(pass, span, i, h, span.grad[i] * grad_scale);
     }
 }
 
@@ -67,10 +100,10 @@ std::vector<Piece> awkward_pieces() {
             {5, 2, false}, {4'096, 0, true}, {1, 1, false},     {127, 2, true}, {12'289, 0, false}};
 }
 
-class FusedUpdate : public ::testing::TestWithParam<std::tuple<Form, OptimizerKind>> {
+class FusedUpdate : public ::testing::TestWithParam<std::tuple<Form, Pass>> {
   protected:
     Form form() const { return std::get<0>(GetParam()); }
-    OptimizerKind kind() const { return std::get<1>(GetParam()); }
+    Pass pass() const { return std::get<1>(GetParam()); }
 
     void SetUp() override {
         if (form() == Form::cuda && !cuda_built()) GTEST_SKIP() << "fused update on CUDA: built without nvcc";
@@ -81,14 +114,14 @@ class FusedUpdate : public ::testing::TestWithParam<std::tuple<Form, OptimizerKi
                 const UpdateControl& control) {
         switch (form()) {
             case Form::cpu:
-                return fused_update_cpu(kind(), spans, hypers, control);
+                return update_on_cpu(pass(), spans, hypers, control);
             case Form::host_walk:
-                return walk_grid(kind(), spans, hypers, control, 5, kernel_threads);
+                return walk_grid(pass(), spans, hypers, control, 5, kernel_threads);
             case Form::cuda:
                 break;
         }
 #ifdef STRATA_WITH_CUDA
-        testing::update_on_device(kind(), memory, spans, hypers, control);
+        testing::update_on_device(pass(), memory, spans, hypers, control, some_tensor_sums());
 #else
         (void)memory;
 #endif
@@ -100,15 +133,15 @@ TEST_P(FusedUpdate, GivesTheRulesBitsAndTouchesNothingElse) {
         UpdateCase expected(awkward_pieces(), start, 1);
         UpdateCase actual = expected;
         const UpdateControl control{.grad_scale = 0.7F};
-        const auto hypers = three_hypers(kind());
-        update_one_by_one(kind(), expected.spans(), hypers, control.grad_scale);
+        const auto hypers = three_hypers();
+        update_one_by_one(pass(), expected.spans(), hypers, control.grad_scale);
         update(actual, actual.spans(), hypers, control);
         EXPECT_TRUE(actual.same_bits(expected)) << "first span starts at element " << start;
     }
 }
 
 TEST_P(FusedUpdate, DoesNotDependOnHowSpansAreCut) {
-    const auto hypers = three_hypers(kind());
+    const auto hypers = three_hypers();
     UpdateCase whole(awkward_pieces(), 0, 2);
     const UpdateCase before = whole;
     update(whole, whole.spans(), hypers, {});
@@ -123,23 +156,25 @@ TEST_P(FusedUpdate, DoesNotDependOnHowSpansAreCut) {
 TEST_P(FusedUpdate, NotFiniteTouchesNothing) {
     UpdateCase memory(awkward_pieces(), 0, 3);
     const UpdateCase before = memory;
-    update(memory, memory.spans(), three_hypers(kind()), {.grad_scale = 1.0F, .finite = false});
+    update(memory, memory.spans(), three_hypers(), {.grad_scale = 1.0F, .finite = false});
     EXPECT_TRUE(memory.same_bits(before));
 }
 
-std::string form_name(const ::testing::TestParamInfo<std::tuple<Form, OptimizerKind>>& info) {
+std::string form_name(const ::testing::TestParamInfo<std::tuple<Form, Pass>>& info) {
     const char* const forms[] = {"cpu", "host_walk", "cuda"};
+    const char* const passes[] = {"adamw", "adam", "sgd", "lamb_moments", "lamb_apply"};
     return std::string(forms[static_cast<int>(std::get<0>(info.param))]) + "_" +
-           std::string(optimizer_name(std::get<1>(info.param)));
+           passes[static_cast<int>(std::get<1>(info.param))];
 }
 
 INSTANTIATE_TEST_SUITE_P(Forms, FusedUpdate,
                          ::testing::Combine(::testing::Values(Form::cpu, Form::host_walk, Form::cuda),
-                                            ::testing::Values(OptimizerKind::adamw, OptimizerKind::sgd)),
+                                            ::testing::Values(Pass::adamw, Pass::adam, Pass::sgd, Pass::lamb_moments,
+                                                              Pass::lamb_apply)),
                          form_name);
 
 TEST(FusedUpdateCpu, DoesNotDependOnTheNumberOfThreads) {
-    const auto hypers = three_hypers(OptimizerKind::adamw);
+    const auto hypers = three_hypers();
     const int threads_before = omp_get_max_threads();
     std::vector<UpdateCase> results;
     std::vector<std::vector<GroupTelemetry>> sums;
@@ -160,8 +195,8 @@ TEST(FusedUpdateCpu, DoesNotDependOnTheNumberOfThreads) {
 }
 
 TEST(FusedUpdateCpu, MeasuresUpdatesAndWeightsWithoutChangingThem) {
-    for (const OptimizerKind kind : {OptimizerKind::adamw, OptimizerKind::sgd}) {
-        const auto hypers = three_hypers(kind);
+    for (const OptimizerKind kind : {OptimizerKind::adamw, OptimizerKind::adam, OptimizerKind::sgd}) {
+        const auto hypers = three_hypers();
         UpdateCase plain(awkward_pieces(), 0, 5);
         UpdateCase measured = plain;
         const UpdateCase before = plain;
@@ -190,7 +225,7 @@ TEST(FusedUpdateCpu, MeasuresUpdatesAndWeightsWithoutChangingThem) {
 TEST(FusedUpdateCpu, NotFiniteMeasuresNothing) {
     UpdateCase memory(awkward_pieces(), 0, 6);
     std::vector<GroupTelemetry> sums(3, {1.0, 1.0});
-    fused_update_cpu(OptimizerKind::adamw, memory.spans(), three_hypers(OptimizerKind::adamw), {.finite = false}, sums);
+    fused_update_cpu(OptimizerKind::adamw, memory.spans(), three_hypers(), {.finite = false}, sums);
     for (const GroupTelemetry& sum : sums) EXPECT_EQ(sum.update_square_sum + sum.weight_square_sum, 0.0);
 }
 
@@ -201,7 +236,7 @@ TEST(FusedUpdateCpu, PlainSgdNeedsNoMoments) {
     const std::vector<GroupHyper> hypers{{.lr = 0.5F}};
     fused_update_cpu(OptimizerKind::sgd, spans, hypers, {});
     EXPECT_EQ(param, (std::vector<float>{0.75F, 2.25F}));
-    walk_grid(OptimizerKind::sgd, spans, hypers, {}, 1, 1);
+    walk_grid(Pass::sgd, spans, hypers, {}, 1, 1);
     EXPECT_EQ(param, (std::vector<float>{0.5F, 2.5F}));
 }
 
@@ -225,22 +260,23 @@ TEST(FusedUpdateCpu, RefusesTablesThatDoNotFit) {
     EXPECT_THROW(fused_update_cpu(OptimizerKind::sgd, spans, std::vector<GroupHyper>(1), {}), std::logic_error);
     EXPECT_THROW(fused_update_cpu(OptimizerKind::adamw, spans, std::vector<GroupHyper>(2), {}), std::logic_error);
     EXPECT_NO_THROW(fused_update_cpu(OptimizerKind::adamw, {}, {}, {}));
+    EXPECT_THROW(fused_update_cpu(OptimizerKind::lamb, {}, {}, {}), std::logic_error);
 }
 
 TEST(UpdateKernel, AnyGridGivesTheSameBits) {
-    const auto hypers = three_hypers(OptimizerKind::adamw);
+    const auto hypers = three_hypers();
     UpdateCase expected(awkward_pieces(), 3, 7);
     const UpdateCase before = expected;
-    walk_grid(OptimizerKind::adamw, expected.spans(), hypers, {}, 1, 1);
+    walk_grid(Pass::adamw, expected.spans(), hypers, {}, 1, 1);
     for (const auto& [blocks, threads] : {std::pair{1, 32}, {3, 96}, {19, 256}, {64, 1024}}) {
         UpdateCase actual = before;
-        walk_grid(OptimizerKind::adamw, actual.spans(), hypers, {}, blocks, threads);
+        walk_grid(Pass::adamw, actual.spans(), hypers, {}, blocks, threads);
         EXPECT_TRUE(actual.same_bits(expected)) << blocks << " blocks of " << threads;
     }
 }
 
 TEST(UpdateKernel, TensorsOutOfPhaseMoveOneByOne) {
-    const auto hypers = three_hypers(OptimizerKind::adamw);
+    const auto hypers = three_hypers();
     for (int tensor = 0; tensor < 3; ++tensor) {
         // One tensor lies further on than the others, as in a buffer of its own with another alignment.
         const auto shifted = [tensor](UpdateCase& memory) {
@@ -254,8 +290,8 @@ TEST(UpdateKernel, TensorsOutOfPhaseMoveOneByOne) {
         UpdateCase actual = expected;
         const auto spans = shifted(actual);
         EXPECT_FALSE(kernel::in_phase(spans[0]));
-        update_one_by_one(OptimizerKind::adamw, shifted(expected), hypers, 1.0F);
-        walk_grid(OptimizerKind::adamw, spans, hypers, {}, 2, 64);
+        update_one_by_one(Pass::adamw, shifted(expected), hypers, 1.0F);
+        walk_grid(Pass::adamw, spans, hypers, {}, 2, 64);
         EXPECT_TRUE(actual.same_bits(expected));
     }
 }
@@ -265,8 +301,10 @@ TEST(UpdateKernel, FindsTheSpanOfEveryTile) {
     const auto spans = memory.spans();
     const auto tiles = first_tiles(spans);
     ASSERT_EQ(tiles.size(), spans.size() + 1);
-    const UpdateTables tables{spans.data(), tiles.data(), nullptr, nullptr, static_cast<std::int64_t>(spans.size()),
-                              tiles.back()};
+    const UpdateTables tables{.spans = spans.data(),
+                              .first_tiles = tiles.data(),
+                              .span_count = static_cast<std::int64_t>(spans.size()),
+                              .tile_count = tiles.back()};
     for (std::int64_t tile = 0; tile < tiles.back(); ++tile) {
         const auto s = static_cast<std::size_t>(kernel::span_of_tile(tables, tile));
         EXPECT_LE(tiles[s], tile);

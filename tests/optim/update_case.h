@@ -68,15 +68,17 @@ struct UpdateCase {
         return static_cast<std::size_t>(sum);
     }
 
-    /// `cut_every`: no span longer than this, to cut the same content otherwise.
+    /// Each piece is a tensor. `cut_every`: no span longer than this, to cut the same content otherwise.
     std::vector<UpdateSpan> spans(std::int64_t cut_every = std::int64_t{1} << 40) {
         std::vector<UpdateSpan> out;
         std::int64_t at = offset;
+        std::int32_t tensor = -1;
         for (const Piece& piece : pieces) {
+            ++tensor;
             for (std::int64_t done = 0; done < piece.elements; done += cut_every) {
                 const std::int64_t take = std::min(cut_every, piece.elements - done);
                 out.push_back({param.data() + at, grad.data() + at, first.data() + at, second.data() + at, take,
-                               piece.group, piece.decays});
+                               piece.group, piece.decays, tensor});
                 at += take;
             }
         }
@@ -93,26 +95,24 @@ struct UpdateCase {
     AlignedFloats param, grad, first, second;
 };
 
-/// Three groups whose every hyperparameter differs.
-inline std::vector<GroupHyper> three_hypers(OptimizerKind kind) {
+/// Three groups whose every hyperparameter differs, whatever the optimizer.
+inline std::vector<GroupHyper> three_hypers() {
     std::vector<GroupHyper> hypers(3);
     for (std::size_t g = 0; g < 3; ++g) {
         const float k = static_cast<float>(g) + 1.0F;
         GroupHyper& h = hypers[g];
         h.lr = 1e-3F * k;
         h.weight_decay = 0.01F * k;
-        if (kind == OptimizerKind::adamw) {
-            h.step_size = h.lr * 2.5F;
-            h.decay_factor = 1.0F - 0.001F * k;
-            h.one_minus_beta1 = 0.1F * k;
-            h.beta2 = 0.99F;
-            h.one_minus_beta2 = 0.01F;
-            h.bias_correction2_sqrt = 0.3F * k;
-            h.epsilon = 1e-8F;
-        } else {
-            h.momentum = g == 0 ? 0.0F : 0.8F;
-            h.nesterov = g == 2 ? 1 : 0;
-        }
+        h.step_size = h.lr * 2.5F;
+        h.decay_factor = 1.0F - 0.001F * k;
+        h.one_minus_beta1 = 0.1F * k;
+        h.beta2 = 0.99F;
+        h.one_minus_beta2 = 0.01F;
+        h.bias_correction1 = 0.2F * k;
+        h.bias_correction2_sqrt = 0.3F * k;
+        h.epsilon = 1e-8F;
+        h.momentum = g == 0 ? 0.0F : 0.8F;
+        h.nesterov = g == 2 ? 1 : 0;
     }
     return hypers;
 }
