@@ -130,8 +130,16 @@ void ZeroOptimizer::update(const StepInput& input, double grad_norm) {
         if (storage_.live(group)) ++storage_.group_steps()[group];
     }
     const auto hypers = optim::make_hypers(plan_, input.step, storage_.group_steps());
-    const auto scale = static_cast<float>(clip_coefficient(grad_norm, input.max_grad_norm));
-    optim::fused_update_cpu(plan_.optimizer.kind, spans_, hypers, {scale, true});
+    const optim::UpdateControl control{static_cast<float>(clip_coefficient(grad_norm, input.max_grad_norm)), true};
+    if (plan_.optimizer.kind != optim::OptimizerKind::lamb) {
+        optim::fused_update_cpu(plan_.optimizer.kind, spans_, hypers, control);
+        return;
+    }
+    // A tensor's trust ratio needs its norms over all slices.
+    std::vector<double> tensor_sums(2 * optim::tensor_count(plan_), 0.0);
+    optim::lamb_moments_cpu(spans_, hypers, control, tensor_sums);
+    communicator_.all_reduce_sum(tensor_sums);
+    optim::lamb_apply_cpu(spans_, hypers, control, tensor_sums);
 }
 
 void ZeroOptimizer::gather_parameters() {

@@ -3,7 +3,9 @@
 //   1. gradients are summed over ranks, in chunks that are under way together
 //   2. square sums of the own slices and the loss go into one small all-reduce: every group's norm, the global norm,
 //      the clip coefficient, and whether everything is finite
-//   3. one fused update of the own slices, each group at its own rate, clipping folded in
+//   3. one fused update of the own slices, each group at its own rate, clipping folded in; LAMB's in two passes around
+//   a
+//      small all-reduce of every tensor's norms
 //   4. updated slices are gathered, in buckets of equal bytes whatever groups they hold
 //
 // The number of collectives is 1 + ceil(gradient bytes / reduce_bytes) + ceil(parameter bytes / gather_bytes): it

@@ -140,6 +140,24 @@ TEST_F(Zero, SmallChunksAndBucketsChangeNothing) {
     expect_like_torch({}, 1.0, {.reduce_bytes = 200, .gather_bytes = 1000});
 }
 
+/// LAMB has no torch optimizer to compare with; its rule is tested against committed numbers
+/// (tests/optim/lamb_test.cpp).
+TEST_F(Zero, LambsTrustRatiosDoNotDependOnTheRanks) {
+    optim::OptimizerConfig config;
+    config.kind = optim::OptimizerKind::lamb;
+    config.weight_decay = 0.1;
+    MpiCommunicator alone(MPI_COMM_SELF);
+    Training together(awkward_groups(), communicator_, config);
+    Training single(awkward_groups(), alone, config);
+    for (std::int64_t step = 0; step < 20; ++step) {
+        const double expected = single.train(step, 1.0).loss;
+        EXPECT_NEAR(together.train(step, 1.0).loss, expected, 1e-5 * expected) << "step " << step;
+    }
+    EXPECT_LT(distance(together.model.parameters(), single.model.parameters()), 1e-5);
+    const std::string bits = bits_of(together.model.parameters());
+    for (const auto& other : communicator_.all_gather_bytes(bits)) EXPECT_TRUE(other == bits) << "ranks differ";
+}
+
 TEST_F(Zero, OneStepEqualsOneRankWithinRounding) {
     MpiCommunicator alone(MPI_COMM_SELF);
     Training together(awkward_groups(), communicator_);
