@@ -10,6 +10,7 @@
 
 #include <cstdlib>
 #include <sstream>
+#include <utility>
 
 namespace strata::optim {
 namespace {
@@ -158,6 +159,26 @@ TEST(PlanTable, ShowsWhatAGroupHasOfItsOwn) {
     EXPECT_EQ(json["groups"][0]["overrides"],
               (nlohmann::json{{"weight_decay", 0.3}, {"beta1", 0.8}, {"epsilon", 1e-6}}));
     EXPECT_EQ(json["groups"][1]["overrides"], nlohmann::json::object());
+}
+
+TEST(PlanOutput, NamesEveryOptimizerAndTheScheduleInForce) {
+    PlanConfig config = config_for(20, 1);
+    config.schedule.options = {.kind = ScheduleKind::one_cycle_torch, .div = 5.0};
+    for (const auto& [kind, title] : {std::pair{OptimizerKind::adam, "Adam"}, {OptimizerKind::lamb, "LAMB"}}) {
+        config.optimizer.kind = kind;
+        const Plan plan = make_plan(bert_manifest({}), config);
+        const std::string table = plan_table(plan);
+        EXPECT_THAT(table, HasSubstr(fmt::format("Optimizer: {}, beta1 0.9, beta2", title)));
+        EXPECT_THAT(table, HasSubstr("one_cycle_torch\n"));
+        const auto json = plan_json(plan);
+        EXPECT_EQ(json["optimizer"]["name"], optimizer_name(kind));
+        EXPECT_EQ(json["optimizer"]["beta2"], 0.999);
+        const auto& options = json["stages"][0]["schedule_options"];
+        EXPECT_EQ(options["div"], 5.0);
+        EXPECT_EQ(options["div_final"], 1e4);
+        EXPECT_EQ(options["cycle_momentum"], true);
+        EXPECT_FALSE(options.contains("ratio"));
+    }
 }
 
 TEST(PlanCsv, CarriesStages) {

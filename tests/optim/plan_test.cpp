@@ -204,6 +204,43 @@ TEST(PlanHash, ChangesWithAnythingThatChangesTheUpdate) {
     EXPECT_NE(hash_of(manifest, sgd), hash_of(manifest, nesterov));
 }
 
+TEST(PlanHash, KnowsTheFiguresOfScheduleAndOptimizer) {
+    const Manifest manifest = bert_manifest({.layers = 1, .hidden = 8});
+    std::set<std::uint64_t> hashes;
+    const auto add = [&](const PlanConfig& config) { hashes.insert(make_plan(manifest, config).update_hash()); };
+    PlanConfig cycle = base_config();
+    cycle.schedule.options = {.kind = ScheduleKind::one_cycle};
+    add(cycle);
+    cycle.schedule.options.pct_start = 0.25;  // the default: the same plan
+    add(cycle);
+    EXPECT_EQ(hashes.size(), 1U);
+    cycle.schedule.options.pct_start = 0.26;
+    add(cycle);
+    cycle.schedule.options.momentum_low = 0.8;
+    add(cycle);
+    cycle.schedule.options.kind = ScheduleKind::one_cycle_torch;
+    add(cycle);
+    EXPECT_EQ(hashes.size(), 4U);
+    for (const OptimizerKind kind : {OptimizerKind::adamw, OptimizerKind::adam, OptimizerKind::lamb}) {
+        PlanConfig config = base_config();
+        config.optimizer.kind = kind;
+        add(config);
+        config.optimizer.beta1 = 0.8;
+        add(config);
+    }
+    EXPECT_EQ(hashes.size(), 10U);
+}
+
+TEST(Plan, RefusesAScheduleThatMakesNoSense) {
+    const Manifest manifest = bert_manifest({.layers = 1, .hidden = 8});
+    PlanConfig config = base_config();
+    config.schedule.options = {.kind = ScheduleKind::one_cycle, .warmup_steps = 10};
+    EXPECT_THAT(message_of<UserError>([&] { make_plan(manifest, config); }),
+                HasSubstr("The run: warmup_steps is not an option of schedule 'one_cycle'"));
+    config.schedule.options = {.kind = ScheduleKind::step};
+    EXPECT_THAT(message_of<UserError>([&] { make_plan(manifest, config); }), HasSubstr("The run: step_size"));
+}
+
 TEST(PlanHash, OnlyTheFullOneKnowsTheRanks) {
     PlanConfig config = base_config();
     const Plan one = make_plan(bert_manifest({}), config);
