@@ -54,8 +54,9 @@ double length_in_steps(const Length& length, std::int64_t steps_per_epoch, std::
         case Length::Unit::epochs:
             if (steps_per_epoch < 1) {
                 user_error(
-                    "{} lasts {}, but without training data nobody knows how many updates an epoch has. Give the data, "
-                    "or write the length in updates ('500u') or as a share ('10%').",
+                    "{} lasts {}, but without training data nobody knows how many updates an epoch has. Give the data "
+                    "(train_file, or train_samples to plan without it), or write the length in updates ('500u') or as "
+                    "a share ('10%').",
                     where, length_text(length));
             }
             return length.value * static_cast<double>(steps_per_epoch);

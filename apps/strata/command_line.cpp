@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <filesystem>
 
+#include "apps/strata/config_tables.h"
 #include "apps/strata/option_value.h"
 #include "apps/strata/options.h"
 #include "core/error.h"
@@ -75,13 +76,23 @@ void apply_key(Config& config, const std::string& file, const std::string& table
                    option->table.empty() ? "at the top of the file, before any [table]" : "in [" + option->table + "]");
     }
     assign_node(config, *option, node, fmt::format("{}: {}", where, key));
+    config.places.lines[option->name] = node.source().begin.line;
 }
 
 bool is_option_table(const std::string& name) {
     return std::any_of(option_table().begin(), option_table().end(), [&](const Option& o) { return o.table == name; });
 }
 
+[[noreturn]] void unknown_table(const std::string& where, const std::string& name) {
+    std::vector<std::string> known = config_table_names();
+    known.insert(known.begin(), "groups");
+    user_error("{}: unknown table [{}].{} The tables: [groups], [[group]], [[stage]], [gradual], [fine_tune].", where,
+               name, did_you_mean(name, known));
+}
+
 void apply_file(Config& config, const std::string& file) {
+    config.places.file = file;
+    const std::vector<std::string> tables = config_table_names();
     toml::table root;
     try {
         root = toml::parse(read_file(file), file);
@@ -90,11 +101,16 @@ void apply_file(Config& config, const std::string& file) {
     }
     for (const auto& [key, node] : root) {
         const std::string name(key.str());
+        if (std::find(tables.begin(), tables.end(), name) != tables.end()) {
+            read_config_table(config, name, node, file);
+            continue;
+        }
+        if (node.is_array_of_tables()) unknown_table(place(file, node), name);
         if (!node.is_table()) {
             apply_key(config, file, "", name, node);
             continue;
         }
-        if (!is_option_table(name)) user_error("{}: unknown table [{}]; known: [groups]", place(file, node), name);
+        if (!is_option_table(name)) unknown_table(place(file, node), name);
         for (const auto& [inner, value] : *node.as_table())
             apply_key(config, file, name, std::string(inner.str()), value);
     }
@@ -128,6 +144,7 @@ std::string command_help(const CommandEntry& entry) {
                             initial.empty() ? "" : fmt::format(" (default: {})", initial),
                             option.table.empty() ? "" : fmt::format(" [key in [{}]]", option.table));
     }
+    if ((entry.command & (command_train | command_plan)) != 0) text += config_tables_help();
     return text + "\nFlags are written with underscores or dashes; each is also a key of the configuration file.\n";
 }
 
@@ -213,8 +230,13 @@ CommandLine parse_command_line(int argc, const char* const* argv) {
     if (flags.help) return {entry.command, entry.name, {}, true, command_help(entry)};
     CommandLine line{entry.command, entry.name, {}, false, ""};
     if (!flags.config_file.empty()) apply_file(line.config, flags.config_file);
-    for (const auto& [option, text] : flags.values) assign_text(line.config, *option, text, "--" + option->name);
-    validate(line.config);
+    for (const auto& [option, text] : flags.values) {
+        assign_text(line.config, *option, text, "--" + option->name);
+        line.config.places.lines.erase(option->name);
+    }
+    Config& config = line.config;
+    if (config.num_train_epochs == -1 && !stages_set_length(config)) config.num_train_epochs = default_train_epochs;
+    validate(config);
     return line;
 }
 
@@ -231,6 +253,7 @@ std::string to_toml(const Config& config, unsigned commands_mask, bool full) {
             text += fmt::format("{} = {}\n", option.name, value);
         }
     }
+    if ((commands_mask & (command_train | command_plan)) != 0) text += config_tables_toml(config);
     return text;
 }
 

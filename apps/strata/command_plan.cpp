@@ -39,7 +39,7 @@ optim::Manifest manifest_of(const Config& config) {
 }
 
 std::optional<std::int64_t> sample_count(const Config& config) {
-    if (config.train_file.empty()) return std::nullopt;
+    if (config.train_file.empty()) return config.train_samples;
     return data::read_dataset(config.train_file, read_options(config, data::Split::train)).size();
 }
 
@@ -49,9 +49,9 @@ int run_plan(const Config& given) {
     Config config = given;
     const optim::Manifest manifest = manifest_of(config);
     const auto samples = sample_count(config);
-    if (!samples && config.max_steps < 0) {
+    if (!samples && config.max_steps < 0 && !stages_set_length(config)) {
         config.max_steps = steps_without_data;
-        std::printf("No --train_file and no --max_steps: rates are shown over %lld updates.\n\n",
+        std::printf("No --train_file, --train_samples or --max_steps: rates are shown over %lld updates.\n\n",
                     static_cast<long long>(steps_without_data));
     }
     const int ranks = static_cast<int>(config.ranks);
@@ -63,6 +63,7 @@ int run_plan(const Config& given) {
     std::printf("%s", optim::plan_table(plan).c_str());
     if (!config.json.empty()) write_file_atomically(config.json, optim::plan_json(plan).dump(2) + "\n");
     if (!config.csv.empty()) write_file_atomically(config.csv, optim::plan_csv(plan));
+    if (!config.svg.empty()) write_file_atomically(config.svg, optim::plan_svg(plan));
     return exit_done;
 }
 

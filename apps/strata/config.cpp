@@ -1,6 +1,10 @@
 #include "apps/strata/config.h"
 
+#include <algorithm>
+
+#include "apps/strata/config_places.h"
 #include "core/error.h"
+#include "optim/plan.h"
 
 namespace strata::app {
 namespace {
@@ -26,7 +30,7 @@ void validate_update(const Config& config) {
     require_share(config.momentum, "momentum");
     if (!(config.adam_epsilon > 0)) user_error("adam_epsilon is {}; it must be above 0", config.adam_epsilon);
     if (config.nesterov && config.momentum == 0) user_error("nesterov needs a momentum above 0");
-    if (config.optim == "adamw" && config.momentum != 0) {
+    if (optim::parse_optimizer_kind(config.optim) != optim::OptimizerKind::sgd && config.momentum != 0) {
         user_error("momentum belongs to --optim sgd; AdamW's is adam_beta1");
     }
     require_not_negative(config.warmup_steps, "warmup_steps");
@@ -41,23 +45,96 @@ void validate_update(const Config& config) {
     }
 }
 
+/// A key of [groups] and the policies that have it.
+struct GroupKey {
+    const char* name;
+    bool (*is_set)(const Config&);
+    std::vector<optim::PolicyKind> policies;
+    bool shapes_groups;  ///< it says which groups there are, not only their rates: a slice's split has it too
+};
+
+const std::vector<GroupKey>& group_keys() {
+    using Kind = optim::PolicyKind;
+    using C = Config;
+    static const std::vector<GroupKey> keys = {
+        {"[groups] decay",
+         [](const C& c) { return c.decay.has_value(); },
+         {Kind::layer_decay, Kind::parameter_decay, Kind::prefix_decay},
+         false},
+        {"[groups] convention", [](const C& c) { return c.convention != "standard"; }, {Kind::layer_decay}, false},
+        {"[groups] backbone_multiplier",
+         [](const C& c) { return c.backbone_multiplier.has_value(); },
+         {Kind::two_part},
+         true},
+        {"[groups] pooler_with_head",
+         [](const C& c) { return !c.pooler_with_head; },
+         {Kind::two_part, Kind::layer_decay},
+         true},
+        {"[groups] multipliers", [](const C& c) { return !c.multipliers.empty(); }, {Kind::multipliers}, true},
+        {"[groups] depth", [](const C& c) { return c.depth.has_value(); }, {Kind::prefix_decay}, true},
+        {"[groups] split", [](const C& c) { return !c.split.empty(); }, {Kind::slice}, false},
+        {"[groups] low", [](const C& c) { return c.low.has_value(); }, {Kind::slice}, false},
+        {"[groups] high", [](const C& c) { return c.high.has_value(); }, {Kind::slice}, false},
+        {"[[group]]", [](const C& c) { return !c.group_tables.empty(); }, {Kind::rules, Kind::multipliers}, true},
+    };
+    return keys;
+}
+
+/// "\"two-part\" or \"layer-decay\"".
+std::string one_of(const std::vector<optim::PolicyKind>& policies) {
+    std::string text;
+    for (std::size_t i = 0; i < policies.size(); ++i) {
+        text += fmt::format("{}\"{}\"",
+                            i == 0                     ? ""
+                            : i + 1 == policies.size() ? " or "
+                                                       : ", ",
+                            optim::policy_name(policies[i]));
+    }
+    return text;
+}
+
+void validate_group_keys(const Config& config) {
+    const auto policy = optim::parse_policy_kind(effective_policy(config));
+    std::optional<optim::PolicyKind> split;
+    if (policy == optim::PolicyKind::slice) split = optim::parse_policy_kind(effective_split(config));
+    for (const GroupKey& key : group_keys()) {
+        const auto has = [&](optim::PolicyKind kind) {
+            return std::find(key.policies.begin(), key.policies.end(), kind) != key.policies.end();
+        };
+        if (!key.is_set(config) || has(policy) || (key.shapes_groups && split && has(*split))) continue;
+        user_error("{} belongs to policy {}, but policy is \"{}\"{}", key.name, one_of(key.policies),
+                   optim::policy_name(policy),
+                   split ? fmt::format(" over the groups of \"{}\"", optim::policy_name(*split)) : "");
+    }
+}
+
 void validate_groups(const Config& config) {
-    if (config.layer_decay && config.policy != "single" && config.policy != "layer-decay") {
+    const auto policy = optim::parse_policy_kind(config.policy);
+    if (config.layer_decay && policy != optim::PolicyKind::single && policy != optim::PolicyKind::layer_decay) {
         user_error("layer_decay is short for policy \"layer-decay\", but policy is \"{}\"; keep one", config.policy);
     }
     if (config.layer_decay && config.decay && *config.layer_decay != *config.decay) {
         user_error("layer_decay is {} and [groups] decay is {}; keep one", *config.layer_decay, *config.decay);
     }
-    const bool layered = config.layer_decay || config.policy == "layer-decay";
-    if (config.decay && !layered)
-        user_error("[groups] decay belongs to policy \"layer-decay\", but policy is \"{}\"", config.policy);
-    if (config.convention != "standard" && !layered) {
-        user_error("[groups] convention belongs to policy \"layer-decay\", but policy is \"{}\"", config.policy);
+    validate_group_keys(config);
+    if (!config.multipliers.empty() && config.multipliers.size() != 3) {
+        user_error("[groups] multipliers has {} numbers; it takes three: of base, extra and head",
+                   config.multipliers.size());
     }
-    if (config.backbone_multiplier && (layered || config.policy != "two-part")) {
-        user_error("[groups] backbone_multiplier belongs to policy \"two-part\", but policy is \"{}\"",
-                   layered ? "layer-decay" : config.policy);
+    if (!config.multipliers.empty() && !config.group_tables.empty()) {
+        user_error("[groups] multipliers and [[group]] tables both say the groups' multipliers; keep one");
     }
+    if (config.depth && (*config.depth < 1 || *config.depth > 1000)) {
+        user_error("[groups] depth is {}; it must be at least 1: components of the parameters' names", *config.depth);
+    }
+    if (policy == optim::PolicyKind::slice && !config.high) {
+        user_error("policy \"slice\" needs [groups] high: the rate of the last group");
+    }
+}
+
+void validate_stages(const Config& config) {
+    const int ways = (config.stage_tables.empty() ? 0 : 1) + (config.gradual ? 1 : 0) + (config.fine_tune ? 1 : 0);
+    if (ways > 1) user_error("stages are given in {} ways: of [[stage]], [gradual] and [fine_tune], keep one", ways);
 }
 
 void validate_run(const Config& config) {
@@ -79,8 +156,13 @@ void validate_run(const Config& config) {
         user_error("max_steps is {}; it must be at least 1, or -1 for as many as num_train_epochs gives",
                    config.max_steps);
     }
-    if (config.max_steps == -1 && !(config.num_train_epochs > 0)) {
-        user_error("num_train_epochs is {}; it must be above 0", config.num_train_epochs);
+    if (config.num_train_epochs != -1 && !(config.num_train_epochs > 0)) {
+        user_error("num_train_epochs is {}; it must be above 0, or -1 for as many as the stages make, else {}",
+                   config.num_train_epochs, default_train_epochs);
+    }
+    if (config.train_samples) require_positive(*config.train_samples, "train_samples");
+    if (config.train_samples && !config.train_file.empty()) {
+        user_error("train_samples stands for a train_file that is not there yet; keep one");
     }
     if (config.overwrite_output_dir && !config.resume_from_checkpoint.empty()) {
         user_error("overwrite_output_dir starts over and resume_from_checkpoint goes on; keep one");
@@ -94,10 +176,34 @@ void validate_run(const Config& config) {
 
 }  // namespace
 
+double train_epochs(const Config& config) {
+    return config.num_train_epochs > 0 ? config.num_train_epochs : default_train_epochs;
+}
+
+bool stages_set_length(const Config& config) {
+    return !config.stage_tables.empty() &&
+           std::all_of(config.stage_tables.begin(), config.stage_tables.end(), [](const StageTable& stage) {
+               return !stage.length.empty() && optim::parse_length(stage.length).unit != optim::Length::Unit::percent;
+           });
+}
+
+std::string effective_policy(const Config& config) {
+    if (config.layer_decay) return "layer-decay";
+    return config.policy == "single" && !config.group_tables.empty() ? "rules" : config.policy;
+}
+
+std::string effective_split(const Config& config) {
+    if (!config.split.empty()) return config.split;
+    return config.group_tables.empty() ? "layer-decay" : "rules";
+}
+
 void validate(const Config& config) {
-    validate_update(config);
-    validate_groups(config);
-    validate_run(config);
+    naming_places(config, [&] {
+        validate_update(config);
+        validate_groups(config);
+        validate_stages(config);
+        validate_run(config);
+    });
 }
 
 }  // namespace strata::app

@@ -4,11 +4,65 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
 
 namespace strata::app {
+
+/// Where a table of the configuration file and its keys stand; empty for what no file says. Not part of the
+/// configuration: messages alone use it.
+struct Places {
+    std::string file;
+    std::string table;                               ///< "[[stage]] 2"; empty for the options
+    std::int64_t line = 0;                           ///< of the table
+    std::map<std::string, std::int64_t> lines = {};  ///< of each key
+};
+
+// The tables of the file that are not one flag a key. What is empty was not given. config_tables.h reads and writes
+// them; train_plan.cpp makes optim's types from them, whose headers say what each value means.
+
+/// [[group]]: optim::GroupRule.
+struct GroupTable {
+    std::string name;
+    std::vector<std::string> match;
+    std::optional<double> multiplier;
+    std::optional<double> weight_decay;
+    std::optional<double> adam_beta1;
+    std::optional<double> adam_beta2;
+    std::optional<double> adam_epsilon;
+    Places places;
+};
+
+/// [[stage]]: optim::StageConfig. What it does not say of its schedule is the run's.
+struct StageTable {
+    std::string name;
+    std::string length;
+    std::optional<std::int64_t> freeze_to;
+    std::vector<std::string> groups;
+    std::optional<double> learning_rate;
+    std::vector<double> slice;  ///< low and high, or high alone
+    std::string schedule;
+    std::optional<double> warmup_steps;
+    std::optional<double> warmup_ratio;
+    std::string on_unfreeze;
+    Places places;
+};
+
+/// [gradual]: optim::GradualConfig.
+struct GradualTable {
+    std::string each;
+    std::string on_unfreeze;
+    Places places;
+};
+
+/// [fine_tune]: optim::FineTuneConfig.
+struct FineTuneTable {
+    std::optional<double> freeze_epochs;
+    std::optional<double> lr_mult;
+    Places places;
+};
 
 struct Config {
     // Model
@@ -29,6 +83,7 @@ struct Config {
     std::string header = "auto";
     std::optional<std::int64_t> max_seq_length;  ///< default_sequence_limit where unset; tokenize: no limit
     std::optional<std::int64_t> max_train_samples;
+    std::optional<std::int64_t> train_samples;  ///< plan: how many there will be
     std::optional<std::int64_t> max_eval_samples;
     bool shuffle = true;
 
@@ -38,7 +93,7 @@ struct Config {
     std::string resume_from_checkpoint;
     bool allow_changes = false;
     std::int64_t seed = 42;
-    double num_train_epochs = 3.0;
+    double num_train_epochs = -1;  ///< -1: as many as the stages make, else default_train_epochs
     std::int64_t max_steps = -1;
     std::int64_t per_device_train_batch_size = 8;
     std::int64_t per_device_eval_batch_size = 8;
@@ -66,7 +121,18 @@ struct Config {
     std::string convention = "standard";
     std::optional<double> backbone_multiplier;
     bool pooler_with_head = true;
+    std::vector<double> multipliers;
+    std::optional<std::int64_t> depth;
+    std::string split;
+    std::optional<double> low;
+    std::optional<double> high;
     std::vector<std::string> no_decay;
+    std::vector<GroupTable> group_tables;
+
+    // Stages
+    std::vector<StageTable> stage_tables;
+    std::optional<GradualTable> gradual;
+    std::optional<FineTuneTable> fine_tune;
 
     // Logging, evaluation, saving
     std::int64_t logging_steps = 500;
@@ -81,17 +147,36 @@ struct Config {
     std::string output;
     std::string json;
     std::string csv;
+    std::string svg;
     std::string explain;
     std::int64_t ranks = 1;
 
     // checkpoint inspect
     std::string checkpoint;
+
+    Places places;  ///< of the options that the configuration file sets and no flag overrides
 };
 
 /// Longest input in tokens where the user sets none, if the model has as many positions: run_glue.py's.
 inline constexpr std::int64_t default_sequence_limit = 128;
 
-/// Throws UserError, naming the key and the remedy, for values out of range and combinations that contradict.
+/// Passes over the training data where neither the user nor the stages say: transformers'.
+inline constexpr double default_train_epochs = 3.0;
+
+/// Passes over the training data that were asked for, were max_steps not set.
+double train_epochs(const Config& config);
+
+/// True when every [[stage]] has a length of its own in epochs or updates, which together are the run's.
+bool stages_set_length(const Config& config);
+
+/// The policy that makes the groups: `layer_decay` is short for one, [[group]] tables stand for `rules`.
+std::string effective_policy(const Config& config);
+
+/// The policy whose groups `slice` gives rates to.
+std::string effective_split(const Config& config);
+
+/// Throws UserError, naming the key, its place and the remedy, for values out of range and combinations that
+/// contradict.
 void validate(const Config& config);
 
 }  // namespace strata::app

@@ -1,5 +1,7 @@
 #include "apps/strata/options.h"
 
+#include "optim/plan.h"
+
 namespace strata::app {
 namespace {
 
@@ -7,6 +9,27 @@ constexpr unsigned model_commands =
     command_train | command_evaluate | command_predict | command_plan | command_tokenize;
 constexpr unsigned plan_commands = command_train | command_plan;
 constexpr unsigned data_commands = command_train | command_evaluate | command_predict | command_plan;
+
+// Names that optim parses are optim's to refuse; the table lists them for --help.
+void check_optimizer(std::string_view name) {
+    optim::parse_optimizer_kind(name);
+}
+
+void check_schedule(std::string_view name) {
+    optim::parse_schedule_kind(name);
+}
+
+void check_policy(std::string_view name) {
+    optim::parse_policy_kind(name);
+}
+
+/// A slice divides the groups of any other policy.
+std::vector<std::string> split_names() {
+    std::vector<std::string> names = optim::policy_names();
+    std::erase(names, optim::policy_name(optim::PolicyKind::slice));
+    names.insert(names.begin(), "");
+    return names;
+}
 
 std::vector<Option> make_table() {
     const std::string model = "Model";
@@ -126,6 +149,14 @@ std::vector<Option> make_table() {
          "",
          {},
          ""},
+        {"train_samples",
+         &C::train_samples,
+         command_plan,
+         data,
+         "Without --train_file: how many training samples there will be, for lengths in epochs",
+         "",
+         {},
+         ""},
         {"max_eval_samples",
          &C::max_eval_samples,
          command_train | command_evaluate,
@@ -173,7 +204,7 @@ std::vector<Option> make_table() {
          &C::num_train_epochs,
          plan_commands,
          run,
-         "Passes over the training data",
+         "Passes over the training data; -1: as many as the stages make, else 3",
          "",
          {},
          "epochs"},
@@ -218,7 +249,7 @@ std::vector<Option> make_table() {
          {},
          ""},
 
-        {"optim", &C::optim, plan_commands, update, "Update rule", "", {"adamw", "sgd"}, ""},
+        {"optim", &C::optim, plan_commands, update, "Update rule", "", {"adamw", "sgd"}, "", check_optimizer},
         {"learning_rate",
          &C::learning_rate,
          plan_commands,
@@ -254,8 +285,9 @@ std::vector<Option> make_table() {
          update,
          "linear: warm-up, then down to zero; constant: warm-up, then level",
          "",
-         {"linear", "constant", "constant_with_warmup"},
-         ""},
+         {"linear", "constant"},
+         "",
+         check_schedule},
         {"warmup_steps",
          &C::warmup_steps,
          plan_commands,
@@ -267,19 +299,13 @@ std::vector<Option> make_table() {
         {"warmup_ratio", &C::warmup_ratio, plan_commands, update, "Share of all updates that warm up", "", {}, ""},
 
         {"layer_decay", &C::layer_decay, plan_commands, groups, "Short for --policy layer-decay --decay", "", {}, ""},
-        {"policy",
-         &C::policy,
-         plan_commands,
-         groups,
-         "How parameters form groups",
-         "groups",
-         {"single", "two-part", "layer-decay"},
-         ""},
+        {"policy", &C::policy, plan_commands, groups, "How parameters form groups", "groups", optim::policy_names(), "",
+         check_policy},
         {"decay",
          &C::decay,
          plan_commands,
          groups,
-         "layer-decay: rate of a layer over the one above it; default 0.95",
+         "layer-decay, parameter-decay, prefix-decay: rate of a group over the one above it; default 0.95",
          "groups",
          {},
          ""},
@@ -303,10 +329,38 @@ std::vector<Option> make_table() {
          &C::pooler_with_head,
          plan_commands,
          groups,
-         "layer-decay: the pooler learns with the head, else with the top layer",
+         "layer-decay: the pooler learns with the head, else with the top layer (two-part: with the backbone)",
          "groups",
          {},
          ""},
+        {"multipliers",
+         &C::multipliers,
+         plan_commands,
+         groups,
+         "multipliers: of base, extra and head; default 0.1,0.5,1",
+         "groups",
+         {},
+         ""},
+        {"depth",
+         &C::depth,
+         plan_commands,
+         groups,
+         "prefix-decay: components of their names that a group's parameters share; default 1",
+         "groups",
+         {},
+         ""},
+        {"split", &C::split, plan_commands, groups,
+         "slice: the policy that makes its groups; default layer-decay, rules where there are [[group]] tables",
+         "groups", split_names(), "", check_policy},
+        {"low",
+         &C::low,
+         plan_commands,
+         groups,
+         "slice: rate of the first group; without it, high / 10 for all but the last",
+         "groups",
+         {},
+         ""},
+        {"high", &C::high, plan_commands, groups, "slice: rate of the last group", "groups", {}, ""},
         {"no_decay",
          &C::no_decay,
          plan_commands,
@@ -362,6 +416,7 @@ std::vector<Option> make_table() {
         {"output", &C::output, command_predict, outputs, "Predictions, one JSON object a line", "", {}, ""},
         {"json", &C::json, command_plan, outputs, "Write the plan as JSON to this file", "", {}, ""},
         {"csv", &C::csv, command_plan, outputs, "Write each group's rate at each step to this file", "", {}, ""},
+        {"svg", &C::svg, command_plan, outputs, "Draw each group's rate over time to this file", "", {}, ""},
         {"explain",
          &C::explain,
          command_plan,

@@ -4,12 +4,12 @@
 // on the command line it has no prefix. Dashes and underscores are the same.
 #pragma once
 
-#include <optional>
 #include <string>
-#include <variant>
+#include <string_view>
 #include <vector>
 
 #include "apps/strata/config.h"
+#include "apps/strata/value.h"
 
 namespace strata::app {
 
@@ -23,19 +23,16 @@ enum Command : unsigned {
     command_inspect = 1u << 5,
 };
 
-using Member = std::variant<std::string Config::*, bool Config::*, std::int64_t Config::*, double Config::*,
-                            std::optional<std::int64_t> Config::*, std::optional<double> Config::*,
-                            std::vector<std::string> Config::*>;
-
 struct Option {
     std::string name;  ///< with underscores; also the key in the file
-    Member member;
+    MemberOf<Config> member;
     unsigned commands;  ///< commands that take it
     std::string topic;  ///< heading in --help
     std::string help;
-    std::string table;                 ///< the file's table that holds the key; empty for the top level
-    std::vector<std::string> choices;  ///< for text: the values allowed; empty for any
-    std::string alias;                 ///< another name people use, or empty
+    std::string table;                          ///< the file's table that holds the key; empty for the top level
+    std::vector<std::string> choices;           ///< for text: the values allowed; empty for any
+    std::string alias;                          ///< another name people use, or empty
+    void (*check)(std::string_view) = nullptr;  ///< throws UserError for unknown text, in place of `choices`
 };
 
 const std::vector<Option>& option_table();

@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "apps/strata/config_places.h"
 #include "core/error.h"
 
 namespace strata::app {
@@ -9,19 +10,29 @@ namespace {
 
 optim::PolicyConfig policy_of(const Config& config) {
     optim::PolicyConfig policy;
-    policy.kind = optim::parse_policy_kind(config.layer_decay ? "layer-decay" : config.policy);
+    policy.kind = optim::parse_policy_kind(effective_policy(config));
+    policy.split = optim::parse_policy_kind(effective_split(config));
     if (config.decay) policy.decay = *config.decay;
     if (config.layer_decay) policy.decay = *config.layer_decay;
     if (config.backbone_multiplier) policy.backbone_multiplier = *config.backbone_multiplier;
+    if (!config.multipliers.empty()) policy.part_multipliers = config.multipliers;
+    if (config.depth) policy.depth = static_cast<int>(*config.depth);
+    policy.slice = {config.low, config.high.value_or(0.0)};
     policy.electra = config.convention == "electra";
     policy.pooler_with_head = config.pooler_with_head;
     policy.no_decay = config.no_decay;
+    for (const GroupTable& group : config.group_tables) {
+        policy.rules.push_back({group.name,
+                                group.match,
+                                group.multiplier.value_or(1.0),
+                                {group.weight_decay, group.adam_beta1, group.adam_beta2, group.adam_epsilon}});
+    }
     return policy;
 }
 
 optim::OptimizerConfig optimizer_of(const Config& config) {
     optim::OptimizerConfig optimizer;
-    optimizer.kind = config.optim == "sgd" ? optim::OptimizerKind::sgd : optim::OptimizerKind::adamw;
+    optimizer.kind = optim::parse_optimizer_kind(config.optim);
     optimizer.beta1 = config.adam_beta1;
     optimizer.beta2 = config.adam_beta2;
     optimizer.epsilon = config.adam_epsilon;
@@ -31,12 +42,77 @@ optim::OptimizerConfig optimizer_of(const Config& config) {
     return optimizer;
 }
 
+/// Warm-up steps below 1 are a share, as transformers has them.
+void set_warmup(optim::ScheduleConfig& schedule, double steps, double ratio) {
+    schedule.options.warmup_steps = steps < 1 ? 0 : static_cast<std::int64_t>(steps);
+    schedule.warmup_ratio = steps > 0 && steps < 1 ? steps : ratio;
+}
+
+optim::ScheduleConfig schedule_of(const Config& config) {
+    optim::ScheduleConfig schedule;
+    schedule.options.kind = optim::parse_schedule_kind(config.lr_scheduler_type);
+    set_warmup(schedule, config.warmup_steps, config.warmup_ratio);
+    return schedule;
+}
+
+/// A stage's own schedule; what it does not say is the run's.
+std::optional<optim::ScheduleConfig> schedule_of(const StageTable& stage, const Config& config) {
+    if (stage.schedule.empty() && !stage.warmup_steps && !stage.warmup_ratio) return std::nullopt;
+    optim::ScheduleConfig schedule = schedule_of(config);
+    if (!stage.schedule.empty()) schedule.options.kind = optim::parse_schedule_kind(stage.schedule);
+    if (stage.warmup_steps || stage.warmup_ratio) {
+        set_warmup(schedule, stage.warmup_steps.value_or(0.0), stage.warmup_ratio.value_or(0.0));
+    }
+    return schedule;
+}
+
+optim::StageConfig stage_of(const StageTable& table, std::size_t number, const Config& config) {
+    optim::StageConfig stage;
+    stage.name = table.name.empty() ? fmt::format("stage_{}", number) : table.name;
+    if (!table.length.empty()) stage.length = optim::parse_length(table.length);
+    if (table.freeze_to) stage.freeze_to = static_cast<int>(*table.freeze_to);
+    if (!table.groups.empty()) stage.groups = table.groups;
+    stage.learning_rate = table.learning_rate;
+    if (table.slice.size() == 1) stage.slice = optim::RateSlice{std::nullopt, table.slice[0]};
+    if (table.slice.size() == 2) stage.slice = optim::RateSlice{table.slice[0], table.slice[1]};
+    if (table.warmup_steps && table.warmup_ratio && *table.warmup_steps > 0 && *table.warmup_ratio > 0) {
+        user_error("Stage '{}' says its warm-up in two ways, warmup_steps and warmup_ratio; keep one.", stage.name);
+    }
+    stage.schedule = schedule_of(table, config);
+    if (!table.on_unfreeze.empty()) stage.on_unfreeze = optim::parse_on_unfreeze(table.on_unfreeze);
+    return stage;
+}
+
+optim::GradualConfig gradual_of(const GradualTable& table) {
+    optim::GradualConfig gradual;
+    if (!table.each.empty()) gradual.each = optim::parse_length(table.each);
+    if (!table.on_unfreeze.empty()) gradual.on_unfreeze = optim::parse_on_unfreeze(table.on_unfreeze);
+    return gradual;
+}
+
+optim::FineTuneConfig fine_tune_of(const FineTuneTable& table) {
+    optim::FineTuneConfig fine_tune;
+    fine_tune.freeze_epochs = table.freeze_epochs.value_or(fine_tune.freeze_epochs);
+    fine_tune.lr_mult = table.lr_mult.value_or(fine_tune.lr_mult);
+    return fine_tune;
+}
+
+/// What is asked for most directly wins: updates, then epochs, then what the stages make together.
+std::int64_t total_steps(const Config& config, std::int64_t steps_per_epoch) {
+    if (config.max_steps > 0) return config.max_steps;
+    if (config.num_train_epochs <= 0 && stages_set_length(config)) {
+        return optim::steps_of_stages(stages_of(config), steps_per_epoch).value();
+    }
+    STRATA_CHECK(steps_per_epoch > 0, "a run's length needs data, max_steps or stages");
+    return static_cast<std::int64_t>(std::ceil(train_epochs(config) * static_cast<double>(steps_per_epoch)));
+}
+
 }  // namespace
 
-std::int64_t warmup_steps(const Config& config, std::int64_t total_steps) {
-    const double given = config.warmup_steps > 0 ? config.warmup_steps : config.warmup_ratio;
-    const bool share = config.warmup_steps > 0 ? given < 1 : true;
-    return static_cast<std::int64_t>(share ? std::ceil(given * static_cast<double>(total_steps)) : given);
+std::vector<optim::StageConfig> stages_of(const Config& config) {
+    std::vector<optim::StageConfig> stages;
+    for (const StageTable& table : config.stage_tables) stages.push_back(stage_of(table, stages.size() + 1, config));
+    return stages;
 }
 
 RunLength run_length(const Config& config, std::optional<std::int64_t> samples, int ranks) {
@@ -49,30 +125,26 @@ RunLength run_length(const Config& config, std::optional<std::int64_t> samples, 
         }
         length.steps_per_epoch = (*samples + length.global_batch_size - 1) / length.global_batch_size;
     }
-    STRATA_CHECK(samples || config.max_steps > 0, "a run's length needs data or max_steps");
-    length.total_steps = config.max_steps > 0
-                             ? config.max_steps
-                             : static_cast<std::int64_t>(
-                                   std::ceil(config.num_train_epochs * static_cast<double>(length.steps_per_epoch)));
+    length.total_steps = naming_places(config, [&] { return total_steps(config, length.steps_per_epoch); });
     return length;
 }
 
 optim::Plan make_train_plan(const Config& config, const optim::Manifest& manifest, const RunLength& length, int ranks) {
-    optim::PlanConfig plan;
-    plan.policy = policy_of(config);
-    plan.optimizer = optimizer_of(config);
-    optim::Schedule& schedule = plan.schedule.options;
-    schedule.kind = config.lr_scheduler_type == "linear" ? optim::ScheduleKind::linear : optim::ScheduleKind::constant;
-    schedule.warmup_steps = warmup_steps(config, length.total_steps);
-    if (schedule.warmup_steps > length.total_steps) {
-        user_error("warmup_steps is {}, but the run has only {} updates", schedule.warmup_steps, length.total_steps);
-    }
-    plan.learning_rate = config.learning_rate;
-    plan.total_steps = length.total_steps;
-    plan.steps_per_epoch = length.steps_per_epoch;
-    plan.world_size = ranks;
-    plan.zero_stage = static_cast<int>(config.zero_stage);
-    return optim::make_plan(manifest, plan);
+    return naming_places(config, [&] {
+        optim::PlanConfig plan;
+        plan.policy = policy_of(config);
+        plan.optimizer = optimizer_of(config);
+        plan.schedule = schedule_of(config);
+        plan.stages = stages_of(config);
+        if (config.gradual) plan.gradual = gradual_of(*config.gradual);
+        if (config.fine_tune) plan.fine_tune = fine_tune_of(*config.fine_tune);
+        plan.learning_rate = config.learning_rate;
+        plan.total_steps = length.total_steps;
+        plan.steps_per_epoch = length.steps_per_epoch;
+        plan.world_size = ranks;
+        plan.zero_stage = static_cast<int>(config.zero_stage);
+        return optim::make_plan(manifest, plan);
+    });
 }
 
 }  // namespace strata::app

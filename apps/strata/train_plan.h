@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <vector>
 
 #include "apps/strata/config.h"
 #include "optim/plan.h"
@@ -16,12 +17,14 @@ struct RunLength {
     std::int64_t total_steps;
 };
 
-/// Updates of warm-up as Hugging Face counts them: a share of all is rounded up.
-std::int64_t warmup_steps(const Config& config, std::int64_t total_steps);
+/// The stages of the [[stage]] tables; none where there are no tables.
+std::vector<optim::StageConfig> stages_of(const Config& config);
 
-/// `samples` is unknown for a plan made before there is data; then max_steps must be given.
+/// `samples` is unknown for a plan made before there is data; then max_steps or stages whose lengths are
+/// updates must say how long it is. Throws UserError for stages in epochs without samples.
 RunLength run_length(const Config& config, std::optional<std::int64_t> samples, int ranks);
 
+/// Throws UserError, with the place in the configuration file, for every configuration that makes no sense.
 optim::Plan make_train_plan(const Config& config, const optim::Manifest& manifest, const RunLength& length, int ranks);
 
 }  // namespace strata::app

@@ -33,16 +33,21 @@ TEST(RunLength, refuses_more_ranks_than_samples) {
                 testing::ThrowsMessage<UserError>(testing::HasSubstr("3 training samples for 4 ranks")));
 }
 
-TEST(WarmupSteps, are_counted_as_hugging_face_counts_them) {
+TEST(TrainPlan, warm_up_is_counted_as_hugging_face_counts_it) {
     Config config;
-    EXPECT_EQ(warmup_steps(config, 100), 0);
+    config.max_steps = 101;
+    const auto warmup = [&] {
+        const optim::Plan plan = make_train_plan(config, {{"w", {4}}}, run_length(config, std::nullopt, 1), 1);
+        return plan.stages[0].schedule.warmup_steps;
+    };
+    EXPECT_EQ(warmup(), 0);
     config.warmup_ratio = 0.06;
-    EXPECT_EQ(warmup_steps(config, 101), 7);
+    EXPECT_EQ(warmup(), 7);
     config.warmup_ratio = 0;
     config.warmup_steps = 12;
-    EXPECT_EQ(warmup_steps(config, 101), 12);
+    EXPECT_EQ(warmup(), 12);
     config.warmup_steps = 0.1;
-    EXPECT_EQ(warmup_steps(config, 101), 11);
+    EXPECT_EQ(warmup(), 11);
 }
 
 TEST(TrainPlan, layer_decay_is_short_for_policy_and_decay) {

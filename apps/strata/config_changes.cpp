@@ -1,0 +1,60 @@
+#include "apps/strata/config_changes.h"
+
+#include <map>
+#include <sstream>
+
+#include "apps/strata/options.h"
+#include "core/error.h"
+
+namespace strata::app {
+namespace {
+
+/// Keys whose change does not change what is learned: where, how often and how loudly.
+bool is_free_to_change(const std::string& key) {
+    for (const char* free :
+         {"output_dir", "overwrite_output_dir", "resume_from_checkpoint", "allow_changes", "logging_steps",
+          "eval_strategy", "eval_steps", "save_strategy", "save_steps", "save_total_limit", "progress",
+          "validation_file", "test_file", "per_device_eval_batch_size", "max_eval_samples", "zero_stage",
+          "per_device_train_batch_size", "gradient_accumulation_steps", "model_name_or_path"}) {
+        if (key == free) return true;
+    }
+    return false;
+}
+
+/// "seed" -> "42", "[[stage]] 2: length" -> "\"1e\"". Keys of [groups] go by their names alone, as flags do.
+std::map<std::string, std::string> entries(const std::string& toml_text) {
+    std::map<std::string, std::string> found;
+    std::map<std::string, int> tables;
+    std::string prefix;
+    std::istringstream lines(toml_text);
+    for (std::string line; std::getline(lines, line);) {
+        if (line.starts_with("[")) {
+            prefix = line == "[groups]" ? "" : line + ": ";
+            if (line.starts_with("[[")) prefix = fmt::format("{} {}: ", line, ++tables[line]);
+            // The table itself counts: an empty [gradual] is not the same as none.
+            if (!prefix.empty()) found[prefix.substr(0, prefix.size() - 2)] = "given";
+        }
+        const auto equals = line.find(" = ");
+        if (equals != std::string::npos) found[prefix + line.substr(0, equals)] = line.substr(equals + 3);
+    }
+    return found;
+}
+
+}  // namespace
+
+std::string config_changes(const std::string& saved, const Config& config) {
+    std::map<std::string, std::string> before = entries(to_toml(Config{}, command_train, true));
+    std::map<std::string, std::string> now = before;
+    for (const auto& [key, value] : entries(saved)) before[key] = value;
+    for (const auto& [key, value] : entries(to_toml(config, command_train, true))) now[key] = value;
+    for (const auto& [key, value] : before) now.try_emplace(key);
+    std::string text;
+    for (const auto& [key, value] : now) {
+        if (is_free_to_change(key) || before[key] == value) continue;
+        text += fmt::format("\n  {}: {} in the checkpoint, {} now", key, before[key].empty() ? "unset" : before[key],
+                            value.empty() ? "unset" : value);
+    }
+    return text;
+}
+
+}  // namespace strata::app

@@ -1,0 +1,15 @@
+// What a run that goes on does otherwise than the one it goes on from.
+#pragma once
+
+#include <string>
+
+#include "apps/strata/config.h"
+
+namespace strata::app {
+
+/// Every change from the saved configuration (to_toml's text) that changes what is learned, a line each, beginning with
+/// a line break; empty where there is none. Keys that only say where, how often or how loudly are free to change. A key
+/// that the text does not have, since it is younger, stands at its default.
+std::string config_changes(const std::string& saved, const Config& config);
+
+}  // namespace strata::app
