@@ -60,6 +60,19 @@ std::string parity(const std::string& name);
 /// Flags of a run over the parity fixture, equal to its reference: 20 updates of 12 samples on `ranks` ranks.
 std::vector<std::string> parity_run(int ranks, const std::filesystem::path& output_dir);
 
+/// A file for --config: the head alone for 6 updates, the top layer with it for 7, then everything.
+inline constexpr const char* three_stages = R"(
+[[stage]]
+length = "6u"
+freeze_to = -1
+learning_rate = 2e-3
+[[stage]]
+length = "7u"
+freeze_to = -2
+[[stage]]
+slice = [1e-4, 1e-3]
+)";
+
 /// `base` with more flags; a later flag wins over an earlier one.
 std::vector<std::string> with(std::vector<std::string> base, const std::vector<std::string>& more);
 

@@ -90,6 +90,28 @@ TEST_P(ResumeRanks, cut_run_equals_uncut_run_bit_for_bit) {
 
 INSTANTIATE_TEST_SUITE_P(Resume, ResumeRanks, testing::Values(1, 2, 3));
 
+/// Saved inside a stage or at its border, resumed there: groups that thaw in between start as they would have.
+class ResumeStages : public testing::TestWithParam<int> {};
+
+TEST_P(ResumeStages, a_run_cut_in_any_stage_equals_the_uncut_run_bit_for_bit) {
+    const ScratchFolder scratch;
+    const std::string stages = scratch.write("stages.toml", three_stages);
+    const auto run = [&](const char* name) {
+        return with(noisy_run(2, scratch / name), {"--config", stages, "--save_steps", "1"});
+    };
+    expect_success(run_strata(2, run("whole")));
+    expect_success(run_strata(2, run("cut")));
+    for (int step = GetParam() + 1; step <= 20; ++step)
+        fs::remove_all(scratch / ("cut/checkpoint-" + std::to_string(step)));
+    const auto resumed = run_strata(2, with(run("cut"), {"--resume_from_checkpoint", "auto"}));
+    expect_success(resumed);
+    EXPECT_NE(resumed.output.find("at update " + std::to_string(GetParam())), std::string::npos) << resumed.output;
+    expect_equal_runs(scratch / "whole", scratch / "cut");
+}
+
+// The stages end at updates 6 and 13.
+INSTANTIATE_TEST_SUITE_P(Resume, ResumeStages, testing::Values(4, 6, 9, 13, 17));
+
 class ResumeElsewhere : public testing::TestWithParam<std::pair<int, int>> {};
 
 TEST_P(ResumeElsewhere, another_number_of_ranks_goes_on) {
