@@ -128,7 +128,7 @@ std::string global_help() {
 
 std::string default_text(const Option& option) {
     const std::string text = to_text(Config{}, option);
-    return text == "\"\"" || text == "[]" ? "" : text;
+    return text == "''" || text == "[]" ? "" : text;
 }
 
 std::string command_help(const CommandEntry& entry) {

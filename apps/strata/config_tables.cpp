@@ -183,7 +183,7 @@ std::string toml_of(const S& table, const std::string& heading) {
     std::string text = "\n" + heading + "\n";
     for (const auto& key : keys_of(table)) {
         const std::string value = to_text(get_member(table, key.member));
-        if (!value.empty() && value != "\"\"" && value != "[]") text += fmt::format("{} = {}\n", key.name, value);
+        if (value != to_text(get_member(S{}, key.member))) text += fmt::format("{} = {}\n", key.name, value);
     }
     return text;
 }

@@ -23,6 +23,11 @@ void check_policy(std::string_view name) {
     optim::parse_policy_kind(name);
 }
 
+template <typename Names>
+std::vector<std::string> names_of(const Names& names) {
+    return {names.begin(), names.end()};
+}
+
 /// A slice divides the groups of any other policy.
 std::vector<std::string> split_names() {
     std::vector<std::string> names = optim::policy_names();
@@ -249,7 +254,8 @@ std::vector<Option> make_table() {
          {},
          ""},
 
-        {"optim", &C::optim, plan_commands, update, "Update rule", "", {"adamw", "sgd"}, "", check_optimizer},
+        {"optim", &C::optim, plan_commands, update, "Update rule", "", names_of(optim::optimizer_names), "",
+         check_optimizer},
         {"learning_rate",
          &C::learning_rate,
          plan_commands,
@@ -279,15 +285,9 @@ std::vector<Option> make_table() {
          "",
          {},
          ""},
-        {"lr_scheduler_type",
-         &C::lr_scheduler_type,
-         plan_commands,
-         update,
-         "linear: warm-up, then down to zero; constant: warm-up, then level",
-         "",
-         {"linear", "constant"},
-         "",
-         check_schedule},
+        {"lr_scheduler_type", &C::lr_scheduler_type, plan_commands, update,
+         "How the rate moves over the run, or over a stage that has no schedule of its own", "",
+         names_of(optim::schedule_names), "", check_schedule},
         {"warmup_steps",
          &C::warmup_steps,
          plan_commands,

@@ -60,6 +60,8 @@ std::optional<optim::ScheduleConfig> schedule_of(const StageTable& stage, const 
     if (stage.schedule.empty() && !stage.warmup_steps && !stage.warmup_ratio) return std::nullopt;
     optim::ScheduleConfig schedule = schedule_of(config);
     if (!stage.schedule.empty()) schedule.options.kind = optim::parse_schedule_kind(stage.schedule);
+    // The run's warm-up is not for a schedule that rises by its own figures.
+    if (!optim::has_warmup(schedule.options.kind)) set_warmup(schedule, 0.0, 0.0);
     if (stage.warmup_steps || stage.warmup_ratio) {
         set_warmup(schedule, stage.warmup_steps.value_or(0.0), stage.warmup_ratio.value_or(0.0));
     }

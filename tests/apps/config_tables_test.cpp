@@ -97,6 +97,9 @@ TEST_F(ConfigTables, a_stage_says_only_what_differs_from_the_run) {
     EXPECT_EQ(made.stages[0].schedule.warmup_steps, 2);
     EXPECT_EQ(made.stages[1].schedule.kind, optim::ScheduleKind::constant);
     EXPECT_EQ(made.stages[1].schedule.warmup_steps, 4);
+    // A schedule that rises by its own figures does not take the run's warm-up.
+    const optim::Plan cycle = plan(parse("warmup_steps = 4\nmax_steps = 20\n[[stage]]\nschedule = \"one_cycle\"\n"));
+    EXPECT_EQ(cycle.stages[0].schedule.warmup_steps, 0);
 }
 
 TEST_F(ConfigTables, groups_by_hand) {
@@ -144,7 +147,7 @@ TEST_F(ConfigTables, gradual_and_fine_tune) {
 }
 
 TEST_F(ConfigTables, written_out_they_parse_back_to_themselves) {
-    for (const std::string text :
+    for (const std::string& text :
          {std::string(three_stages), std::string("[gradual]\n"), std::string("[fine_tune]\nlr_mult = 3\n"),
           std::string("[[group]]\nname = \"x\"\nmatch = [\"re:a\\\\..*\", \"b.**\"]\nmultiplier = 0\n[[stage]]\nslice "
                       "= 0.1\n")}) {
@@ -160,7 +163,7 @@ TEST_F(ConfigTables, changes_are_told_by_table_and_key) {
     const std::string saved = to_toml(parse(three_stages), command_train, true);
     std::string other = three_stages;
     other.replace(other.find("10u"), 3, "11u");
-    EXPECT_EQ(config_changes(saved, parse(other)), "\n  [[stage]] 2: length: \"10u\" in the checkpoint, \"11u\" now");
+    EXPECT_EQ(config_changes(saved, parse(other)), "\n  [[stage]] 2: length: '10u' in the checkpoint, '11u' now");
     EXPECT_THAT(config_changes(saved, parse("[gradual]\n")),
                 AllOf(HasSubstr("[[stage]] 3: given in the checkpoint, unset now"),
                       HasSubstr("[gradual]: unset in the checkpoint, given now")));
@@ -219,6 +222,7 @@ TEST_F(ConfigTables, help_lists_every_key) {
                              "    adam_beta2 = NUMBER", "    lr_mult = NUMBER", "    each = TEXT"}) {
         EXPECT_THAT(help, HasSubstr(text));
     }
+    EXPECT_THAT(help, testing::Not(HasSubstr("(default: '')")));
     arguments[1] = "predict";
     EXPECT_THAT(parse_command_line(3, arguments).help_text, testing::Not(HasSubstr("[[stage]]")));
 }
