@@ -62,6 +62,10 @@ std::string model_fingerprint(const Experiment& experiment) {
 /// As transformers writes it, so that tools that read its folders find what they look for.
 std::string trainer_state_json(const Config& config, const optim::Plan& plan, const TrainProgress& progress,
                                double epoch) {
+    // Where the stages set the run's length, no number of epochs was given.
+    const double epochs = config.num_train_epochs > 0 || progress.step == 0
+                              ? config.num_train_epochs
+                              : epoch * static_cast<double>(plan.total_steps) / static_cast<double>(progress.step);
     const nlohmann::json state = {
         {"best_metric", nullptr},
         {"best_model_checkpoint", nullptr},
@@ -73,7 +77,7 @@ std::string trainer_state_json(const Config& config, const optim::Plan& plan, co
         {"log_history", progress.log_history},
         {"logging_steps", config.logging_steps},
         {"max_steps", plan.total_steps},
-        {"num_train_epochs", config.num_train_epochs},
+        {"num_train_epochs", epochs},
         {"save_steps", config.save_steps},
         {"train_batch_size", config.per_device_train_batch_size},
     };
