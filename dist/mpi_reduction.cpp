@@ -50,26 +50,28 @@ std::byte* MpiReduction::received(int distance) {
     return scratch_.data() + (distance - 1) * buffer_.part * bytes_of(buffer_.type);
 }
 
-void MpiReduction::receive(Extent extent, int from) {
+/// Starts an extent's messages, each of at most max_count elements, by `start(data, count, type, request)`.
+template <typename Start>
+void MpiReduction::exchange(Extent extent, std::vector<MPI_Request>& requests, const Start& start) {
     for (std::int64_t begin = 0; begin < extent.count; begin += peers_.max_count) {
         const auto count = static_cast<int>(std::min(peers_.max_count, extent.count - begin));
         MPI_Request request = MPI_REQUEST_NULL;
-        speaker_.check(MPI_Irecv(extent.data + begin * bytes_of(buffer_.type), count, mpi_type_of(buffer_.type), from,
-                                 tag, peers_.communicator, &request),
-                       name_);
-        receives_.push_back(request);
+        std::byte* const data = extent.data + begin * bytes_of(buffer_.type);
+        speaker_.check(start(data, count, mpi_type_of(buffer_.type), &request), name_);
+        requests.push_back(request);
     }
 }
 
+void MpiReduction::receive(Extent extent, int from) {
+    exchange(extent, receives_, [&](std::byte* data, int count, MPI_Datatype type, MPI_Request* request) {
+        return MPI_Irecv(data, count, type, from, tag, peers_.communicator, request);
+    });
+}
+
 void MpiReduction::send(Extent extent, int to) {
-    for (std::int64_t begin = 0; begin < extent.count; begin += peers_.max_count) {
-        const auto count = static_cast<int>(std::min(peers_.max_count, extent.count - begin));
-        MPI_Request request = MPI_REQUEST_NULL;
-        speaker_.check(MPI_Isend(extent.data + begin * bytes_of(buffer_.type), count, mpi_type_of(buffer_.type), to,
-                                 tag, peers_.communicator, &request),
-                       name_);
-        sends_.push_back(request);
-    }
+    exchange(extent, sends_, [&](const std::byte* data, int count, MPI_Datatype type, MPI_Request* request) {
+        return MPI_Isend(data, count, type, to, tag, peers_.communicator, request);
+    });
 }
 
 /// Receives go first, so that what arrives has a place. Distances rise from the own rank on: no rank is everyone's

@@ -53,6 +53,8 @@ class MpiReduction final : public Operation {
     Extent extent(int rank) const;
     std::byte* received(int distance);
     int peer(int distance) const { return (peers_.rank + distance) % peers_.size; }
+    template <typename Start>
+    void exchange(Extent extent, std::vector<MPI_Request>& requests, const Start& start);
     void receive(Extent extent, int from);
     void send(Extent extent, int to);
     void add_received();
