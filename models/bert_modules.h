@@ -26,7 +26,8 @@ struct ForwardContext {
 
     /// The same for one part of the network: no key where the part is frozen and so does not drop.
     ForwardContext within(const torch::nn::Module& part) const {
-        return {layout, dropout_in_frozen || trains(part) ? key : std::nullopt, dropout_in_frozen};
+        if (!key || dropout_in_frozen || trains(part)) return *this;
+        return {layout, std::nullopt, dropout_in_frozen};
     }
 
     std::optional<DropoutSite> site(std::int64_t id, double probability) const {
