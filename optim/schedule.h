@@ -82,6 +82,7 @@ struct ScheduleOption {
     enum class Type { real, whole, flag };
     std::string_view name;
     std::optional<double> Schedule::*value;
+    std::string_view help;  // what it is
     Type type;
     double low, high;                                                   // the range that makes sense
     bool low_open, high_open;                                           // whether an end is outside it

@@ -53,13 +53,13 @@ struct GradualConfig {
 };
 
 /// fastai's Learner.fine_tune (fastai/callback/schedule.py): the last group alone at the run's learning rate r for
-/// freeze_epochs; then all groups, anew, from r/2/lr_mult to r/2 to the end of the run. The schedules are the run's
-/// unless given; fastai's are one-cycle with its peak at 99 % of the frozen and 30 % of the unfrozen stage.
+/// freeze_epochs; then all groups, anew, from r/2/lr_mult to r/2 to the end of the run. Both stages are one_cycle: the
+/// frozen one peaks at 99 % of its updates, the other at pct_start of its, from 1/div of its peak.
 struct FineTuneConfig {
     double freeze_epochs = 1.0;
     double lr_mult = 100.0;
-    std::optional<ScheduleConfig> frozen_schedule = std::nullopt;
-    std::optional<ScheduleConfig> unfrozen_schedule = std::nullopt;
+    double pct_start = 0.3;
+    double div = 5.0;
 };
 
 /// One stage as the plan has it.

@@ -5,6 +5,18 @@
 
 namespace strata::optim {
 
+namespace {
+
+ScheduleConfig one_cycle(double pct_start, std::optional<double> div) {
+    ScheduleConfig schedule;
+    schedule.options.kind = ScheduleKind::one_cycle;
+    schedule.options.pct_start = pct_start;
+    schedule.options.div = div;
+    return schedule;
+}
+
+}  // namespace
+
 std::vector<StageConfig> gradual_stages(const GradualConfig& config, std::size_t groups) {
     STRATA_CHECK(groups > 0, "no groups to unfreeze");
     std::vector<StageConfig> stages;
@@ -34,7 +46,7 @@ std::vector<StageConfig> fine_tune_stages(const FineTuneConfig& config, double l
     frozen.length = Length{config.freeze_epochs, Length::Unit::epochs};
     frozen.freeze_to = -1;
     frozen.slice = RateSlice{std::nullopt, learning_rate};
-    frozen.schedule = config.frozen_schedule;
+    frozen.schedule = one_cycle(0.99, std::nullopt);
     frozen.on_unfreeze = OnUnfreeze::reset_all;
 
     StageConfig unfrozen;
@@ -42,7 +54,7 @@ std::vector<StageConfig> fine_tune_stages(const FineTuneConfig& config, double l
     unfrozen.freeze_to = 0;
     const double half = learning_rate / 2.0;
     unfrozen.slice = RateSlice{half / config.lr_mult, half};
-    unfrozen.schedule = config.unfrozen_schedule;
+    unfrozen.schedule = one_cycle(config.pct_start, config.div);
     unfrozen.on_unfreeze = OnUnfreeze::reset_all;
     return {frozen, unfrozen};
 }

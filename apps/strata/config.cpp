@@ -21,18 +21,25 @@ void require_not_negative(double value, const char* name) {
     if (!(value >= 0.0)) user_error("{} is {}; it must not be negative", name, value);
 }
 
+/// Those of optim::optimizer_options that are not at their defaults.
+std::vector<std::string_view> optimizer_options_set(const Config& config) {
+    const Config defaults;
+    std::vector<std::string_view> set;
+    if (config.weight_decay != defaults.weight_decay) set.emplace_back("weight_decay");
+    if (config.adam_beta1 != defaults.adam_beta1) set.emplace_back("adam_beta1");
+    if (config.adam_beta2 != defaults.adam_beta2) set.emplace_back("adam_beta2");
+    if (config.adam_epsilon != defaults.adam_epsilon) set.emplace_back("adam_epsilon");
+    if (config.momentum != defaults.momentum) set.emplace_back("momentum");
+    if (config.nesterov != defaults.nesterov) set.emplace_back("nesterov");
+    return set;
+}
+
 void validate_update(const Config& config) {
     require_not_negative(config.learning_rate, "learning_rate");
-    require_not_negative(config.weight_decay, "weight_decay");
     require_not_negative(config.max_grad_norm, "max_grad_norm");
-    require_share(config.adam_beta1, "adam_beta1");
-    require_share(config.adam_beta2, "adam_beta2");
-    require_share(config.momentum, "momentum");
-    if (!(config.adam_epsilon > 0)) user_error("adam_epsilon is {}; it must be above 0", config.adam_epsilon);
-    if (config.nesterov && config.momentum == 0) user_error("nesterov needs a momentum above 0");
-    if (optim::parse_optimizer_kind(config.optim) != optim::OptimizerKind::sgd && config.momentum != 0) {
-        user_error("momentum belongs to --optim sgd; AdamW's is adam_beta1");
-    }
+    const optim::OptimizerConfig optimizer = optimizer_config(config);
+    optim::check_optimizer_options(optimizer.kind, optimizer_options_set(config));
+    optim::check_optimizer(optimizer);
     require_not_negative(config.warmup_steps, "warmup_steps");
     require_not_negative(config.warmup_ratio, "warmup_ratio");
     if (config.warmup_ratio > 1)
@@ -134,6 +141,14 @@ void validate_groups(const Config& config) {
 
 void validate_stages(const Config& config) {
     const int ways = (config.stage_tables.empty() ? 0 : 1) + (config.gradual ? 1 : 0) + (config.fine_tune ? 1 : 0);
+    const Config defaults;
+    const bool own_schedule = config.lr_scheduler_type != defaults.lr_scheduler_type ||
+                              !config.schedule_figures.empty() || config.warmup_steps > 0 || config.warmup_ratio > 0;
+    if (config.fine_tune && own_schedule) {
+        user_error(
+            "[fine_tune] brings fastai's one_cycle schedules: leave lr_scheduler_type, its figures and the warm-up "
+            "out, or write its two stages as [[stage]] tables");
+    }
     if (ways > 1) user_error("stages are given in {} ways: of [[stage]], [gradual] and [fine_tune], keep one", ways);
 }
 
@@ -175,6 +190,18 @@ void validate_run(const Config& config) {
 }
 
 }  // namespace
+
+optim::OptimizerConfig optimizer_config(const Config& config) {
+    optim::OptimizerConfig optimizer;
+    optimizer.kind = optim::parse_optimizer_kind(config.optim);
+    optimizer.beta1 = config.adam_beta1;
+    optimizer.beta2 = config.adam_beta2;
+    optimizer.epsilon = config.adam_epsilon;
+    optimizer.weight_decay = config.weight_decay;
+    optimizer.momentum = config.momentum;
+    optimizer.nesterov = config.nesterov;
+    return optimizer;
+}
 
 double train_epochs(const Config& config) {
     return config.num_train_epochs > 0 ? config.num_train_epochs : default_train_epochs;

@@ -4,10 +4,13 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
 #include <vector>
+
+#include "optim/optimizer.h"
 
 namespace strata::app {
 
@@ -35,7 +38,11 @@ struct GroupTable {
     Places places;
 };
 
-/// [[stage]]: optim::StageConfig. What it does not say of its schedule is the run's.
+/// Figures of a schedule by their names in optim::schedule_options(); what is not there has the schedule's default.
+using ScheduleFigures = std::map<std::string, double, std::less<>>;
+
+/// [[stage]]: optim::StageConfig. What it does not say of its schedule is the run's; figures too, where it has no kind
+/// of its own.
 struct StageTable {
     std::string name;
     std::string length;
@@ -44,6 +51,7 @@ struct StageTable {
     std::optional<double> learning_rate;
     std::vector<double> slice;  ///< low and high, or high alone
     std::string schedule;
+    ScheduleFigures figures;
     std::optional<double> warmup_steps;
     std::optional<double> warmup_ratio;
     std::string on_unfreeze;
@@ -61,6 +69,8 @@ struct GradualTable {
 struct FineTuneTable {
     std::optional<double> freeze_epochs;
     std::optional<double> lr_mult;
+    std::optional<double> pct_start;
+    std::optional<double> div;
     Places places;
 };
 
@@ -110,6 +120,7 @@ struct Config {
     bool nesterov = false;
     double max_grad_norm = 1.0;
     std::string lr_scheduler_type = "linear";
+    ScheduleFigures schedule_figures;
     double warmup_steps = 0;
     double warmup_ratio = 0;
     std::int64_t zero_stage = 1;
@@ -168,6 +179,9 @@ double train_epochs(const Config& config);
 
 /// True when every [[stage]] has a length of its own in epochs or updates, which together are the run's.
 bool stages_set_length(const Config& config);
+
+/// The update rule and its figures, unchecked.
+optim::OptimizerConfig optimizer_config(const Config& config);
 
 /// The policy that makes the groups: `layer_decay` is short for one, [[group]] tables stand for `rules`.
 std::string effective_policy(const Config& config);

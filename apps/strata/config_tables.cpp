@@ -5,6 +5,7 @@
 #include <functional>
 #include <limits>
 
+#include "apps/strata/schedule_keys.h"
 #include "apps/strata/value.h"
 #include "core/error.h"
 #include "core/nearest.h"
@@ -16,7 +17,7 @@ namespace {
 template <typename S>
 struct TableKey {
     std::string name;
-    MemberOf<S> member;
+    Slot<S> slot;
     std::string hint;  ///< what the value is
     std::string help;
     std::function<void(const S&)> check = {};  ///< throws UserError, without the place, for a value that makes no sense
@@ -42,9 +43,9 @@ const std::vector<TableKey<GroupTable>>& keys_of(const GroupTable&) {
     return keys;
 }
 
-const std::vector<TableKey<StageTable>>& keys_of(const StageTable&) {
+std::vector<TableKey<StageTable>> stage_keys() {
     using S = StageTable;
-    static const std::vector<TableKey<S>> keys = {
+    std::vector<TableKey<S>> keys = {
         {"name", &S::name, "TEXT", "default stage_1, stage_2, …",
          [](const S& s) { optim::check_name(s.name, "Stage"); }},
         {"length", &S::length, "TEXT", "epochs '1e', updates '500u', share '10%'; the last may take the rest",
@@ -77,6 +78,14 @@ const std::vector<TableKey<StageTable>>& keys_of(const StageTable&) {
         {"on_unfreeze", &S::on_unfreeze, "keep|reset|reset-all", "optimizer state of groups that thaw; default keep",
          [](const S& s) { optim::parse_on_unfreeze(s.on_unfreeze); }},
     };
+    for (auto& figure : schedule_keys(&S::figures)) {
+        keys.push_back({figure.name, std::move(figure.slot), figure.hint, figure.help});
+    }
+    return keys;
+}
+
+const std::vector<TableKey<StageTable>>& keys_of(const StageTable&) {
+    static const std::vector<TableKey<StageTable>> keys = stage_keys();
     return keys;
 }
 
@@ -102,6 +111,8 @@ const std::vector<TableKey<FineTuneTable>>& keys_of(const FineTuneTable&) {
          [](const F& f) {
              if (!(*f.lr_mult >= 1.0)) user_error("it is {}, but must be 1 or more", *f.lr_mult);
          }},
+        {"pct_start", &F::pct_start, "NUMBER", "share of the second stage at which its rates peak; default 0.3"},
+        {"div", &F::div, "NUMBER", "its peak over its first rate; default 5"},
     };
     return keys;
 }
@@ -132,13 +143,13 @@ void read_key(S& table, const std::string& given, const toml::node& node) {
     const std::string where = fmt::format("{}: {}", place, key.name);
     const toml::array* array = node.as_array();
     if (array != nullptr && array->empty()) user_error("{}: the list is empty; fill it or leave the key out", where);
-    Value value = get_member(table, key.member);
+    Value value = key.slot.get(table);
     if (std::holds_alternative<std::vector<double>>(value) && node.is_number()) {
         value = std::vector{std::get<double>(parse_node(Value(0.0), node, where))};
     } else {
         value = parse_node(value, node, where);
     }
-    set_member(table, key.member, std::move(value));
+    key.slot.set(table, std::move(value));
     table.places.lines[key.name] = line;
     if (!key.check) return;
     try {
@@ -182,8 +193,8 @@ template <typename S>
 std::string toml_of(const S& table, const std::string& heading) {
     std::string text = "\n" + heading + "\n";
     for (const auto& key : keys_of(table)) {
-        const std::string value = to_text(get_member(table, key.member));
-        if (value != to_text(get_member(S{}, key.member))) text += fmt::format("{} = {}\n", key.name, value);
+        const std::string value = to_text(key.slot.get(table));
+        if (value != to_text(key.slot.get(S{}))) text += fmt::format("{} = {}\n", key.name, value);
     }
     return text;
 }

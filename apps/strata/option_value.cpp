@@ -33,29 +33,29 @@ void check_choice(const Option& option, const std::string& value, const std::str
 
 void assign(Config& config, const Option& option, Value value, const std::string& where) {
     if (const auto* text = std::get_if<std::string>(&value)) check_choice(option, *text, where);
-    set_member(config, option.member, std::move(value));
+    option.slot.set(config, std::move(value));
 }
 
 }  // namespace
 
 bool is_boolean(const Option& option) {
-    return std::holds_alternative<bool Config::*>(option.member);
+    return is_boolean(option.slot.get(Config{}));
 }
 
 void assign_text(Config& config, const Option& option, std::string_view text, const std::string& where) {
-    assign(config, option, parse_text(get_member(config, option.member), text, where), where);
+    assign(config, option, parse_text(option.slot.get(config), text, where), where);
 }
 
 void assign_node(Config& config, const Option& option, const toml::node& node, const std::string& where) {
-    assign(config, option, parse_node(get_member(config, option.member), node, where), where);
+    assign(config, option, parse_node(option.slot.get(config), node, where), where);
 }
 
 std::string to_text(const Config& config, const Option& option) {
-    return to_text(get_member(config, option.member));
+    return to_text(option.slot.get(config));
 }
 
 std::string value_hint(const Option& option) {
-    return option.choices.empty() ? type_hint(get_member(Config{}, option.member)) : choices_text(option, "|");
+    return option.choices.empty() ? type_hint(option.slot.get(Config{})) : choices_text(option, "|");
 }
 
 }  // namespace strata::app

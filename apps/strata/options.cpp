@@ -1,5 +1,6 @@
 #include "apps/strata/options.h"
 
+#include "apps/strata/schedule_keys.h"
 #include "optim/plan.h"
 
 namespace strata::app {
@@ -34,6 +35,18 @@ std::vector<std::string> split_names() {
     std::erase(names, optim::policy_name(optim::PolicyKind::slice));
     names.insert(names.begin(), "");
     return names;
+}
+
+/// `keys` with the schedules' figures before the option called `next`.
+std::vector<Option> with_schedule_keys(std::vector<Option> options, std::string_view next) {
+    const auto at = std::find_if(options.begin(), options.end(), [next](const Option& o) { return o.name == next; });
+    const std::string topic = at->topic;
+    std::vector<Option> keys;
+    for (auto& key : schedule_keys(&Config::schedule_figures)) {
+        keys.push_back({key.name, std::move(key.slot), plan_commands, topic, key.help, "", {}, ""});
+    }
+    options.insert(at, std::make_move_iterator(keys.begin()), std::make_move_iterator(keys.end()));
+    return options;
 }
 
 std::vector<Option> make_table() {
@@ -434,7 +447,7 @@ std::vector<Option> make_table() {
 }  // namespace
 
 const std::vector<Option>& option_table() {
-    static const std::vector<Option> table = make_table();
+    static const std::vector<Option> table = with_schedule_keys(make_table(), "layer_decay");
     return table;
 }
 

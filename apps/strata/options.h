@@ -25,7 +25,7 @@ enum Command : unsigned {
 
 struct Option {
     std::string name;  ///< with underscores; also the key in the file
-    MemberOf<Config> member;
+    Slot<Config> slot;
     unsigned commands;  ///< commands that take it
     std::string topic;  ///< heading in --help
     std::string help;

@@ -30,39 +30,37 @@ optim::PolicyConfig policy_of(const Config& config) {
     return policy;
 }
 
-optim::OptimizerConfig optimizer_of(const Config& config) {
-    optim::OptimizerConfig optimizer;
-    optimizer.kind = optim::parse_optimizer_kind(config.optim);
-    optimizer.beta1 = config.adam_beta1;
-    optimizer.beta2 = config.adam_beta2;
-    optimizer.epsilon = config.adam_epsilon;
-    optimizer.weight_decay = config.weight_decay;
-    optimizer.momentum = config.momentum;
-    optimizer.nesterov = config.nesterov;
-    return optimizer;
-}
-
 /// Warm-up steps below 1 are a share, as transformers has them.
 void set_warmup(optim::ScheduleConfig& schedule, double steps, double ratio) {
     schedule.options.warmup_steps = steps < 1 ? 0 : static_cast<std::int64_t>(steps);
     schedule.warmup_ratio = steps > 0 && steps < 1 ? steps : ratio;
 }
 
+void set_figures(optim::Schedule& schedule, const ScheduleFigures& figures) {
+    for (const auto& [name, value] : figures) optim::set_schedule_option(schedule, name, value);
+}
+
 optim::ScheduleConfig schedule_of(const Config& config) {
     optim::ScheduleConfig schedule;
     schedule.options.kind = optim::parse_schedule_kind(config.lr_scheduler_type);
+    set_figures(schedule.options, config.schedule_figures);
     set_warmup(schedule, config.warmup_steps, config.warmup_ratio);
     return schedule;
 }
 
-/// A stage's own schedule; what it does not say is the run's.
+/// A stage's own schedule; what it does not say is the run's, whose figures are for a schedule of the run's kind only.
 std::optional<optim::ScheduleConfig> schedule_of(const StageTable& stage, const Config& config) {
-    if (stage.schedule.empty() && !stage.warmup_steps && !stage.warmup_ratio) return std::nullopt;
+    const bool warms_up = stage.warmup_steps || stage.warmup_ratio;
+    if (stage.schedule.empty() && stage.figures.empty() && !warms_up) return std::nullopt;
     optim::ScheduleConfig schedule = schedule_of(config);
-    if (!stage.schedule.empty()) schedule.options.kind = optim::parse_schedule_kind(stage.schedule);
+    const auto kind = stage.schedule.empty() ? schedule.options.kind : optim::parse_schedule_kind(stage.schedule);
+    if (kind != schedule.options.kind) {
+        schedule.options = {.kind = kind, .warmup_steps = schedule.options.warmup_steps};
+    }
+    set_figures(schedule.options, stage.figures);
     // The run's warm-up is not for a schedule that rises by its own figures.
     if (!optim::has_warmup(schedule.options.kind)) set_warmup(schedule, 0.0, 0.0);
-    if (stage.warmup_steps || stage.warmup_ratio) {
+    if (warms_up) {
         set_warmup(schedule, stage.warmup_steps.value_or(0.0), stage.warmup_ratio.value_or(0.0));
     }
     return schedule;
@@ -96,6 +94,8 @@ optim::FineTuneConfig fine_tune_of(const FineTuneTable& table) {
     optim::FineTuneConfig fine_tune;
     fine_tune.freeze_epochs = table.freeze_epochs.value_or(fine_tune.freeze_epochs);
     fine_tune.lr_mult = table.lr_mult.value_or(fine_tune.lr_mult);
+    fine_tune.pct_start = table.pct_start.value_or(fine_tune.pct_start);
+    fine_tune.div = table.div.value_or(fine_tune.div);
     return fine_tune;
 }
 
@@ -135,7 +135,7 @@ optim::Plan make_train_plan(const Config& config, const optim::Manifest& manifes
     return naming_places(config, [&] {
         optim::PlanConfig plan;
         plan.policy = policy_of(config);
-        plan.optimizer = optimizer_of(config);
+        plan.optimizer = optimizer_config(config);
         plan.schedule = schedule_of(config);
         plan.stages = stages_of(config);
         if (config.gradual) plan.gradual = gradual_of(*config.gradual);

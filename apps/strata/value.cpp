@@ -117,6 +117,10 @@ Value numbers_of(const toml::array& array, const Value& like, const std::string&
 
 }  // namespace
 
+bool is_boolean(const Value& value) {
+    return std::holds_alternative<bool>(value) || std::holds_alternative<std::optional<bool>>(value);
+}
+
 Value parse_text(const Value& like, std::string_view text, const std::string& where) {
     return std::visit(
         Overloaded{
@@ -126,6 +130,7 @@ Value parse_text(const Value& like, std::string_view text, const std::string& wh
             [&](double) -> Value { return parse_number(text, where); },
             [&](const std::optional<std::int64_t>&) -> Value { return std::optional(parse_integer(text, where)); },
             [&](const std::optional<double>&) -> Value { return std::optional(parse_number(text, where)); },
+            [&](const std::optional<bool>&) -> Value { return std::optional(parse_boolean(text, where)); },
             [&](const std::vector<std::string>&) -> Value { return parse_list(text); },
             [&](const std::vector<double>&) -> Value { return parse_numbers(text, where); },
         },
@@ -135,13 +140,13 @@ Value parse_text(const Value& like, std::string_view text, const std::string& wh
 Value parse_node(const Value& like, const toml::node& node, const std::string& where) {
     const bool strings = std::holds_alternative<std::vector<std::string>>(like);
     const bool numbers = std::holds_alternative<std::vector<double>>(like);
-    const bool boolean = std::holds_alternative<bool>(like);
+    const bool boolean = is_boolean(like);
     if (node.is_array() && strings) return strings_of(*node.as_array(), like, where);
     if (node.is_array() && numbers) return numbers_of(*node.as_array(), like, where);
     // A TOML type that the value cannot be must not slip through as text: `seed = "7"` is a mistake, `rate = 1` is not.
     const bool takes_text = strings || std::holds_alternative<std::string>(like);
     if (node.is_string() && takes_text) return parse_text(like, **node.as_string(), where);
-    if (node.is_boolean() && boolean) return **node.as_boolean();
+    if (node.is_boolean() && boolean) return parse_text(like, **node.as_boolean() ? "true" : "false", where);
     const bool takes_number = !takes_text && !boolean;
     if (node.is_integer() && takes_number) return parse_text(like, std::to_string(**node.as_integer()), where);
     if (node.is_floating_point() && takes_number) {
@@ -159,6 +164,9 @@ std::string to_text(const Value& value) {
             [](double number) { return number_text(number); },
             [](const std::optional<std::int64_t>& number) { return number ? std::to_string(*number) : std::string(); },
             [](const std::optional<double>& number) { return number ? number_text(*number) : std::string(); },
+            [](const std::optional<bool>& flag) -> std::string { return !flag   ? ""
+                                                                        : *flag ? "true"
+                                                                                : "false"; },
             [](const std::vector<std::string>& items) { return list_text(items); },
             [](const std::vector<double>& items) { return list_text(items); },
         },
@@ -173,6 +181,7 @@ std::string type_hint(const Value& like) {
                           [](double) -> std::string { return "NUMBER"; },
                           [](const std::optional<std::int64_t>&) -> std::string { return "INTEGER"; },
                           [](const std::optional<double>&) -> std::string { return "NUMBER"; },
+                          [](const std::optional<bool>&) -> std::string { return "true|false"; },
                           [](const std::vector<std::string>&) -> std::string { return "TEXT,TEXT,…"; },
                           [](const std::vector<double>&) -> std::string { return "NUMBER,NUMBER,…"; },
                       },

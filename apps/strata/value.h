@@ -1,9 +1,10 @@
-// Values a user can set: from a flag's text, from a TOML node, and back to TOML. What type a value is of, the member
-// that it is for says.
+// Values a user can set: from a flag's text, from a TOML node, and back to TOML. What type a value is of, the place
+// that it is kept in says.
 #pragma once
 
 #include <toml++/toml.h>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -14,25 +15,24 @@
 namespace strata::app {
 
 using Value = std::variant<std::string, bool, std::int64_t, double, std::optional<std::int64_t>, std::optional<double>,
-                           std::vector<std::string>, std::vector<double>>;
+                           std::optional<bool>, std::vector<std::string>, std::vector<double>>;
 
-/// A member of S of one of these types, in their order.
+/// Where an S keeps a value: in a member, or wherever `get` finds it. `set` takes a value of the type that `get` gives.
 template <typename S>
-using MemberOf =
-    std::variant<std::string S::*, bool S::*, std::int64_t S::*, double S::*, std::optional<std::int64_t> S::*,
-                 std::optional<double> S::*, std::vector<std::string> S::*, std::vector<double> S::*>;
+struct Slot {
+    std::function<Value(const S&)> get;
+    std::function<void(S&, Value)> set;
 
-template <typename S>
-Value get_member(const S& from, const MemberOf<S>& member) {
-    return std::visit([&](auto pointer) -> Value { return from.*pointer; }, member);
-}
+    Slot(std::function<Value(const S&)> getter, std::function<void(S&, Value)> setter)
+        : get(std::move(getter)), set(std::move(setter)) {}
 
-/// `value` must be of the member's type.
-template <typename S>
-void set_member(S& to, const MemberOf<S>& member, Value value) {
-    const auto set = [&]<typename T>(T S::*pointer) { to.*pointer = std::get<T>(std::move(value)); };
-    std::visit(set, member);
-}
+    template <typename T>
+    Slot(T S::*member)  // NOLINT(google-explicit-constructor): tables of options name members
+        : get([member](const S& from) -> Value { return from.*member; }),
+          set([member](S& to, Value value) { to.*member = std::get<T>(std::move(value)); }) {}
+};
+
+bool is_boolean(const Value& value);
 
 /// A value of the type of `like` from text or node; lists from text are split at commas. Throw UserError for what is
 /// none; `where` opens the message ("--learning_rate", "run.toml:12: learning_rate").

@@ -146,9 +146,39 @@ TEST_F(ConfigTables, gradual_and_fine_tune) {
     EXPECT_NEAR(tuned.stages[1].learning_rate * tuned.stages[1].multipliers[0], 0.01, 1e-12);
 }
 
+TEST_F(ConfigTables, a_schedule_s_figures_are_keys_of_the_run_and_of_a_stage) {
+    const std::string run =
+        "max_steps = 40\nlearning_rate = 1.0\nlr_scheduler_type = \"step\"\nstep_size = 5\ngamma = 0.5\n"
+        "[[stage]]\nlength = \"10u\"\n"                                  // the run's
+        "[[stage]]\nlength = \"10u\"\ngamma = 0.1\n"                     // the run's kind, a figure of its own
+        "[[stage]]\nlength = \"10u\"\nschedule = \"one_cycle_torch\"\n"  // another kind takes none of the run's
+        "pct_start = 0.5\nanneal_linear = true\ncycle_momentum = false\n"
+        "[[stage]]\nschedule = \"one_cycle\"\ndiv = 10\n";
+    const optim::Plan made = plan(parse(run));
+    EXPECT_DOUBLE_EQ(made.learning_rate(0, 5), 0.5);
+    EXPECT_DOUBLE_EQ(made.learning_rate(0, 15), 0.1);
+    EXPECT_DOUBLE_EQ(made.learning_rate(0, 20), 1.0 / 25);
+    EXPECT_DOUBLE_EQ(made.learning_rate(0, 22), 1.0 / 25 + (1 - 1.0 / 25) / 2);  // straight to its peak at update 4
+    EXPECT_FALSE(optim::momentum(made.stages[2].schedule, 2).has_value());
+    EXPECT_DOUBLE_EQ(made.learning_rate(0, 30), 0.1);
+    EXPECT_TRUE(optim::momentum(made.stages[3].schedule, 0).has_value());
+}
+
+TEST_F(ConfigTables, figures_that_a_schedule_lacks_or_cannot_have_are_refused_at_their_place) {
+    EXPECT_THAT(error_of("max_steps = 9\ngamma = 0.5\n"),
+                AllOf(HasSubstr("run.toml:2: "), HasSubstr("gamma is not an option of schedule 'linear'")));
+    EXPECT_THAT(error_of("max_steps = 9\nlr_scheduler_type = \"step\"\n"), HasSubstr("step_size of schedule 'step'"));
+    EXPECT_THAT(error_of("max_steps = 9\n[[stage]]\nschedule = \"stlr\"\ncut_frac = 2\n"),
+                AllOf(HasSubstr("run.toml:4: [[stage]] 1: "), HasSubstr("cut_frac")));
+    EXPECT_THAT(error_of("step_size = 1.5\n"), HasSubstr("run.toml:1: step_size"));
+    EXPECT_THAT(error_of("lr_scheduler_type = \"cosine\"\n[fine_tune]\n"), HasSubstr("fastai's one_cycle"));
+}
+
 TEST_F(ConfigTables, written_out_they_parse_back_to_themselves) {
     for (const std::string& text :
-         {std::string(three_stages), std::string("[gradual]\n"), std::string("[fine_tune]\nlr_mult = 3\n"),
+         {std::string(three_stages), std::string("[gradual]\n"), std::string("[fine_tune]\nlr_mult = 3\ndiv = 7\n"),
+          std::string("lr_scheduler_type = \"one_cycle\"\npct_start = 0.4\ncycle_momentum = false\n[[stage]]\n"
+                      "schedule = \"step\"\nstep_size = 30\n"),
           std::string("[[group]]\nname = \"x\"\nmatch = [\"re:a\\\\..*\", \"b.**\"]\nmultiplier = 0\n[[stage]]\nslice "
                       "= 0.1\n")}) {
         for (const bool full : {false, true}) {

@@ -59,6 +59,8 @@ TEST(ExamplePlans, fastai_text) {
     const double rates[] = {0, 1e-2, 5e-3, 1e-3};
     for (std::size_t s = 1; s < 4; ++s) {
         const optim::Stage& stage = plan.stages[s];
+        EXPECT_EQ(stage.schedule.kind, optim::ScheduleKind::one_cycle);
+        EXPECT_EQ(stage.on_unfreeze, optim::OnUnfreeze::reset_all);
         for (std::size_t g = 0; g < 5; ++g) {
             EXPECT_EQ(stage.trainable[g], s == 3 || g >= 4 - s) << stage.name;
             const double rate = rates[s] / std::pow(2.6, 4 - static_cast<double>(g));

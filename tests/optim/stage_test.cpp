@@ -228,7 +228,7 @@ TEST(Gradual, ThawsOneMoreGroupAStageFromTheHead) {
 TEST(FineTune, IsFastaisTwoPhases) {
     PlanConfig config = gru_config();
     config.learning_rate = 2e-3;
-    config.fine_tune = FineTuneConfig{.unfrozen_schedule = ScheduleConfig{{ScheduleKind::linear, 0, 0}, 0.25}};
+    config.fine_tune = FineTuneConfig{};
     const Plan plan = make_plan(gru_manifest(), config);
     ASSERT_EQ(plan.stages.size(), 2U);
     EXPECT_THAT(ends(plan), ElementsAre(20, 100));
@@ -236,8 +236,13 @@ TEST(FineTune, IsFastaisTwoPhases) {
     EXPECT_THAT(plan.stages[1].trainable, ElementsAre(true, true, true));
     EXPECT_EQ(plan.stages[0].learning_rate, 2e-3);
     EXPECT_EQ(plan.stages[0].multipliers[2], 1.0);
-    EXPECT_EQ(plan.stages[0].schedule.kind, ScheduleKind::constant);
-    EXPECT_EQ(plan.stages[1].schedule.warmup_steps, 20);
+    // fit_one_cycle(freeze_epochs, slice(lr), pct_start=.99), then fit_one_cycle(epochs, slice(...), pct_start=.3,
+    // div=5).
+    for (const Stage& stage : plan.stages) EXPECT_EQ(stage.schedule.kind, ScheduleKind::one_cycle);
+    EXPECT_NEAR(plan.learning_rate(2, 0), 2e-3 / 25, 1e-18);
+    EXPECT_EQ(option_value(plan.stages[0].schedule, &Schedule::pct_start), 0.99);
+    EXPECT_NEAR(plan.learning_rate(2, 20), 1e-3 / 5, 1e-17);
+    EXPECT_DOUBLE_EQ(plan.learning_rate(2, 20 + 24), 1e-3);  // 30 % of 80 updates
     const auto peak = [&](std::size_t g) { return plan.stages[1].learning_rate * plan.stages[1].multipliers[g]; };
     EXPECT_NEAR(peak(0), 1e-5, 1e-17);
     EXPECT_NEAR(peak(1), 1e-4, 1e-16);
