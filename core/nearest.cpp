@@ -1,10 +1,12 @@
 #include "core/nearest.h"
 
-#include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cctype>
 #include <numeric>
+
+#include "core/error.h"
 
 namespace strata {
 namespace {
@@ -52,6 +54,20 @@ std::string did_you_mean(std::string_view name, const std::vector<std::string>& 
     const auto nearest = nearest_names(name, names, 1);
     if (nearest.empty() || edit_distance(name, nearest[0]) > std::max<std::size_t>(2, name.size() / 3)) return "";
     return fmt::format(" Did you mean '{}'?", nearest[0]);
+}
+
+std::string listed(const std::vector<std::string>& names, std::string_view last) {
+    if (names.size() < 2) return fmt::format("{}", fmt::join(names, ""));
+    return fmt::format("{} {} {}", fmt::join(names.begin(), names.end() - 1, ", "), last, names.back());
+}
+
+std::size_t index_of_name(std::string_view what, std::string_view name, const std::vector<std::string>& names) {
+    const auto same = [](char a, char b) { return a == b || (a == '-' && b == '_') || (a == '_' && b == '-'); };
+    const auto found = std::find_if(names.begin(), names.end(), [&](const std::string& known) {
+        return std::equal(known.begin(), known.end(), name.begin(), name.end(), same);
+    });
+    if (found != names.end()) return static_cast<std::size_t>(found - names.begin());
+    user_error("Unknown {} '{}'.{} It is one of {}.", what, name, did_you_mean(name, names), listed(names, "or"));
 }
 
 }  // namespace strata

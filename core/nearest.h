@@ -1,4 +1,4 @@
-// The names a user probably meant, for error messages.
+// Names that a user chooses from: finding them, listing them, and guessing which was meant.
 #pragma once
 
 #include <string>
@@ -16,5 +16,12 @@ std::vector<std::string> nearest_names(std::string_view name, const std::vector<
 
 /// " Did you mean 'learning_rate'?" for the nearest name if it is close, else an empty string.
 std::string did_you_mean(std::string_view name, const std::vector<std::string>& names);
+
+/// "a, b and c".
+std::string listed(const std::vector<std::string>& names, std::string_view last = "and");
+
+/// Where `name` is in `names`, dashes and underscores being the same. Throws UserError with the nearest and all of them
+/// where it is not: "Unknown schedule 'liner'. Did you mean 'linear'? It is one of constant, linear or cosine."
+std::size_t index_of_name(std::string_view what, std::string_view name, const std::vector<std::string>& names);
 
 }  // namespace strata

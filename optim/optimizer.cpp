@@ -3,8 +3,6 @@
 #include "core/error.h"
 #include "core/nearest.h"
 
-#include <fmt/ranges.h>
-
 #include <algorithm>
 #include <cmath>
 #include <vector>
@@ -12,12 +10,6 @@
 namespace strata::optim {
 
 namespace {
-
-/// "adamw, adam and lamb".
-std::string listed(const std::vector<std::string>& names) {
-    if (names.size() < 2) return fmt::format("{}", fmt::join(names, ""));
-    return fmt::format("{} and {}", fmt::join(names.begin(), names.end() - 1, ", "), names.back());
-}
 
 std::vector<std::string> options_of(OptimizerKind kind) {
     std::vector<std::string> names;
@@ -53,10 +45,8 @@ std::string_view optimizer_name(OptimizerKind kind) {
 
 OptimizerKind parse_optimizer_kind(std::string_view name) {
     if (name == "adamw_torch" || name == "adamw_torch_fused") return OptimizerKind::adamw;
-    const auto found = std::find(optimizer_names.begin(), optimizer_names.end(), name);
-    if (found != optimizer_names.end()) return static_cast<OptimizerKind>(found - optimizer_names.begin());
-    const std::vector<std::string> names(optimizer_names.begin(), optimizer_names.end());
-    user_error("Unknown optimizer '{}'.{} The optimizers are {}.", name, did_you_mean(name, names), listed(names));
+    return static_cast<OptimizerKind>(
+        index_of_name("optimizer", name, {optimizer_names.begin(), optimizer_names.end()}));
 }
 
 OptimizerConfig with_overrides(const OptimizerConfig& optimizer, const OptimizerOverrides& own) {

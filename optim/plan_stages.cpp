@@ -250,13 +250,7 @@ std::string_view on_unfreeze_name(OnUnfreeze value) {
 }
 
 OnUnfreeze parse_on_unfreeze(std::string_view name) {
-    std::string dashed(name);
-    std::replace(dashed.begin(), dashed.end(), '_', '-');
-    for (const OnUnfreeze value : {OnUnfreeze::keep, OnUnfreeze::reset, OnUnfreeze::reset_all}) {
-        if (dashed == on_unfreeze_name(value)) return value;
-    }
-    user_error("Unknown on_unfreeze '{}'.{} It is keep, reset or reset-all.", name,
-               did_you_mean(name, {"keep", "reset", "reset-all"}));
+    return static_cast<OnUnfreeze>(index_of_name("on_unfreeze", name, {"keep", "reset", "reset-all"}));
 }
 
 }  // namespace strata::optim

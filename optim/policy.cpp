@@ -141,13 +141,7 @@ std::vector<std::string> policy_names() {
 }
 
 PolicyKind parse_policy_kind(std::string_view name) {
-    std::string dashed(name);
-    std::replace(dashed.begin(), dashed.end(), '_', '-');
-    for (const PolicyKind kind : kinds) {
-        if (dashed == policy_name(kind)) return kind;
-    }
-    user_error("Unknown policy '{}'.{} The policies are {}.", name, did_you_mean(name, policy_names()),
-               join(policy_names(), ", "));
+    return kinds[index_of_name("policy", name, policy_names())];
 }
 
 std::vector<GroupDraft> make_groups(const Manifest& manifest, const PolicyConfig& config, double learning_rate) {

@@ -44,9 +44,9 @@ constexpr ScheduleOption table[] = {
     {"pct_start", &Schedule::pct_start, "share of the run at which the rate peaks", Type::real, 0.0, 1.0, false, false,
      only({{ScheduleKind::one_cycle, 0.25}, {ScheduleKind::one_cycle_torch, 0.3}})},
     {"div", &Schedule::div, "the peak over the first rate", Type::real, 1.0, infinity, false, true, both_cycles(25.0)},
-    {"div_final", &Schedule::div_final,
-     "one_cycle: the peak over the last rate; one_cycle_torch: the first rate over the last", Type::real, 1.0, infinity,
-     false, true, only({{ScheduleKind::one_cycle, 1e5}, {ScheduleKind::one_cycle_torch, 1e4}})},
+    {"div_final", &Schedule::div_final, "the peak (one_cycle) or the first rate (one_cycle_torch) over the last rate",
+     Type::real, 1.0, infinity, false, true,
+     only({{ScheduleKind::one_cycle, 1e5}, {ScheduleKind::one_cycle_torch, 1e4}})},
     {"anneal_linear", &Schedule::anneal_linear, "straight lines in place of cosines", Type::flag, 0.0, 1.0, false,
      false, only({{ScheduleKind::one_cycle_torch, 0.0}})},
     {"cycle_momentum", &Schedule::cycle_momentum, "move momentum (beta1 of all but sgd) against the rate", Type::flag,
@@ -107,13 +107,8 @@ std::string_view schedule_name(ScheduleKind kind) {
 }
 
 ScheduleKind parse_schedule_kind(std::string_view name) {
-    std::string plain(name);
-    std::replace(plain.begin(), plain.end(), '-', '_');
-    if (plain == "constant_with_warmup") return ScheduleKind::constant;
-    const auto* const found = std::find(schedule_names.begin(), schedule_names.end(), plain);
-    if (found != schedule_names.end()) return static_cast<ScheduleKind>(found - schedule_names.begin());
-    user_error("Unknown schedule '{}'.{} The schedules are {}.", name,
-               did_you_mean(name, {schedule_names.begin(), schedule_names.end()}), fmt::join(schedule_names, ", "));
+    if (name == "constant_with_warmup") return ScheduleKind::constant;
+    return static_cast<ScheduleKind>(index_of_name("schedule", name, {schedule_names.begin(), schedule_names.end()}));
 }
 
 std::span<const ScheduleOption> schedule_options() {

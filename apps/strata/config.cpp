@@ -4,6 +4,7 @@
 
 #include "apps/strata/config_places.h"
 #include "core/error.h"
+#include "core/nearest.h"
 #include "optim/plan.h"
 
 namespace strata::app {
@@ -87,17 +88,11 @@ const std::vector<GroupKey>& group_keys() {
     return keys;
 }
 
-/// "\"two-part\" or \"layer-decay\"".
+/// "two-part or layer-decay".
 std::string one_of(const std::vector<optim::PolicyKind>& policies) {
-    std::string text;
-    for (std::size_t i = 0; i < policies.size(); ++i) {
-        text += fmt::format("{}\"{}\"",
-                            i == 0                     ? ""
-                            : i + 1 == policies.size() ? " or "
-                                                       : ", ",
-                            optim::policy_name(policies[i]));
-    }
-    return text;
+    std::vector<std::string> names;
+    for (const auto policy : policies) names.emplace_back(optim::policy_name(policy));
+    return listed(names, "or");
 }
 
 void validate_group_keys(const Config& config) {
@@ -109,9 +104,9 @@ void validate_group_keys(const Config& config) {
             return std::find(key.policies.begin(), key.policies.end(), kind) != key.policies.end();
         };
         if (!key.is_set(config) || has(policy) || (key.shapes_groups && split && has(*split))) continue;
-        user_error("{} belongs to policy {}, but policy is \"{}\"{}", key.name, one_of(key.policies),
+        user_error("{} belongs to policy {}, but policy is {}{}", key.name, one_of(key.policies),
                    optim::policy_name(policy),
-                   split ? fmt::format(" over the groups of \"{}\"", optim::policy_name(*split)) : "");
+                   split ? fmt::format(" over the groups of {}", optim::policy_name(*split)) : "");
     }
 }
 

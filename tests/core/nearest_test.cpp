@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "core/error.h"
+
 namespace strata {
 namespace {
 
@@ -23,6 +25,21 @@ TEST(NearestNames, are_sorted_by_distance_then_by_place) {
     EXPECT_THAT(nearest_names("layer.1", {"pooler", "layer.2", "layer.1", "layer.3"}, 3),
                 testing::ElementsAre("layer.1", "layer.2", "layer.3"));
     EXPECT_TRUE(nearest_names("a", {}, 3).empty());
+}
+
+TEST(IndexOfName, takes_dashes_for_underscores_and_names_the_nearest) {
+    const std::vector<std::string> names = {"layer-decay", "one_cycle", "single"};
+    EXPECT_EQ(index_of_name("policy", "layer_decay", names), 0u);
+    EXPECT_EQ(index_of_name("policy", "one-cycle", names), 1u);
+    try {
+        index_of_name("policy", "singel", names);
+        FAIL() << "an unknown name passed";
+    } catch (const UserError& error) {
+        EXPECT_STREQ(error.what(),
+                     "Unknown policy 'singel'. Did you mean 'single'? It is one of layer-decay, one_cycle or single.");
+    }
+    EXPECT_THROW(index_of_name("policy", "Single", names), UserError);
+    EXPECT_THROW(index_of_name("policy", "", names), UserError);
 }
 
 TEST(DidYouMean, is_silent_when_nothing_is_close) {
