@@ -85,7 +85,8 @@ TrainOutcome Trainer::run(const StopSignal& stop) {
         enter_stage(bar);
         storage_.zero_gradients();
         const double local_loss = forward_backward(progress_.step, window);
-        const dist::StepReport report = optimizer_.step({progress_.step, config_.max_grad_norm, local_loss});
+        const bool logs = logs_after(progress_.step + 1);
+        const dist::StepReport report = optimizer_.step({progress_.step, config_.max_grad_norm, local_loss, logs});
         log(report, window, bar);
         ++outcome.steps;
         outcome.samples += progress_.samples - samples_before;
@@ -164,7 +165,7 @@ void Trainer::log(const dist::StepReport& report, Window& window, Progress& bar)
     window.update += report.seconds.norm + report.seconds.update;
     window.gather += report.seconds.gather;
     bar.advance(progress_.step, fmt::format("loss {:.4f}", report.loss));
-    if (progress_.step % config_.logging_steps != 0) return;
+    if (!logs_after(progress_.step)) return;
 
     const auto steps = static_cast<double>(window.steps);
     StepRecord record;
@@ -183,6 +184,8 @@ void Trainer::log(const dist::StepReport& report, Window& window, Progress& bar)
         const std::string& name = plan_.groups[group].name;
         record.learning_rates.emplace_back(name, plan_.learning_rate(group, progress_.step - 1));
         record.group_grad_norms.emplace_back(name, report.group_grad_norms[group]);
+        record.group_weight_norms.emplace_back(name, report.group_weight_norms[group]);
+        record.group_update_ratios.emplace_back(name, report.group_update_ratios[group]);
     }
     record.phase_seconds = {{"forward", window.forward / steps},
                             {"backward", window.backward / steps},
