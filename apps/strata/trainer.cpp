@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <chrono>
 
-#include "apps/strata/batch_tensors.h"
 #include "apps/strata/phase_timer.h"
 #include "apps/strata/results.h"
 #include "apps/strata/saving.h"
@@ -126,14 +125,13 @@ double Trainer::forward_backward(std::int64_t step, Window& window) {
         const auto part = data::micro_batch(shape, batch_size, communicator_.rank(), micro);
         if (part.empty()) continue;
         const auto samples = batch.subspan(static_cast<std::size_t>(part.begin), static_cast<std::size_t>(part.size()));
-        data::PackedBatch packed = pack_samples(*experiment_.train, samples, part.begin);
-        const std::vector<double> labels = packed.labels;
+        const Batch inputs = experiment_.train->batch(samples, part.begin);
         torch::Tensor loss;
         {
             const PhaseTimer timer(window.forward);
-            const auto logits = experiment_.model().forward(to_input(std::move(packed)), dropout);
+            const auto logits = experiment_.model().forward(inputs.input, dropout);
             // The sum over this rank's samples divided by the count of all: summing over ranks gives the global mean.
-            loss = models::loss_sum(logits, labels, experiment_.regression()) / static_cast<double>(batch_size);
+            loss = models::loss_sum(logits, inputs.labels, experiment_.regression()) / static_cast<double>(batch_size);
             loss_part += loss.item<double>();
         }
         const PhaseTimer timer(window.backward);
@@ -145,9 +143,7 @@ double Trainer::forward_backward(std::int64_t step, Window& window) {
 
 void Trainer::count_batch(std::span<const std::int64_t> batch, Window& window) {
     std::int64_t tokens = 0;
-    for (const auto sample : batch) {
-        tokens += static_cast<std::int64_t>(experiment_.train->encodings[static_cast<std::size_t>(sample)].ids.size());
-    }
+    for (const auto sample : batch) tokens += experiment_.train->length(sample);
     window.tokens += tokens;
     progress_.tokens += tokens;
     progress_.samples += static_cast<std::int64_t>(batch.size());
