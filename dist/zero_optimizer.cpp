@@ -74,8 +74,10 @@ StepReport ZeroOptimizer::step(const StepInput& input) {
     if (layout_ != storage_.layout()) {
         layout_ = storage_.layout();
         spans_ = storage_.spans();
+        frozen_weights_.clear();
     }
     StepReport report;
+    std::vector<optim::GroupTelemetry> telemetry(input.telemetry ? storage_.groups() : 0);
     const TrafficCounters before = communicator_.traffic();
     for (std::size_t group = 0; group < storage_.groups(); ++group) {
         report.learning_rates.push_back(plan_.learning_rate(group, input.step));
@@ -86,10 +88,14 @@ StepReport ZeroOptimizer::step(const StepInput& input) {
     measure(input.loss, report);
     report.seconds.norm = watch.lap();
     if (!report.skipped) {
-        update(input, report.grad_norm);
+        update(input, report.grad_norm, telemetry);
         report.seconds.update = watch.lap();
         gather(true);
         report.seconds.gather = watch.lap();
+    }
+    if (input.telemetry) {
+        weigh(std::move(telemetry), report);
+        report.seconds.norm += watch.lap();
     }
     report.traffic = communicator_.traffic() - before;
     return report;
@@ -125,24 +131,51 @@ void ZeroOptimizer::measure(double loss, StepReport& report) {
     report.skipped = !std::isfinite(report.grad_norm) || !std::isfinite(report.loss);
 }
 
-void ZeroOptimizer::update(const StepInput& input, double grad_norm) {
+void ZeroOptimizer::update(const StepInput& input, double grad_norm, std::span<optim::GroupTelemetry> telemetry) {
     for (std::size_t group = 0; group < storage_.groups(); ++group) {
         if (storage_.live(group)) ++storage_.group_steps()[group];
     }
     const auto hypers = optim::make_hypers(plan_, input.step, storage_.group_steps());
     const optim::UpdateControl control{static_cast<float>(clip_coefficient(grad_norm, input.max_grad_norm)), true};
     if (plan_.optimizer.kind != optim::OptimizerKind::lamb) {
-        optim::fused_update_cpu(plan_.optimizer.kind, spans_, hypers, control);
+        optim::fused_update_cpu(plan_.optimizer.kind, spans_, hypers, control, telemetry);
         return;
     }
     // A tensor's trust ratio needs its norms over all slices.
     std::vector<double> tensor_sums(2 * optim::tensor_count(plan_), 0.0);
     optim::lamb_moments_cpu(spans_, hypers, control, tensor_sums);
     communicator_.all_reduce_sum(tensor_sums);
-    optim::lamb_apply_cpu(spans_, hypers, control, tensor_sums);
+    optim::lamb_apply_cpu(spans_, hypers, control, tensor_sums, telemetry);
+}
+
+double ZeroOptimizer::weight_square_sum(std::size_t group) {
+    return optim::square_sum_cpu(storage_.buffers(group).param, storage_.slice(group).size());
+}
+
+/// `sums` is what the update measured of this rank's slices. What it did not touch is summed here: frozen groups once,
+/// since they do not move, and after a skipped update the live ones.
+void ZeroOptimizer::weigh(std::vector<optim::GroupTelemetry> sums, StepReport& report) {
+    const bool fresh = frozen_weights_.empty();
+    frozen_weights_.resize(sums.size());
+    for (std::size_t group = 0; group < sums.size(); ++group) {
+        if (storage_.live(group)) {
+            if (report.skipped) sums[group].weight_square_sum = weight_square_sum(group);
+            continue;
+        }
+        if (fresh) frozen_weights_[group] = weight_square_sum(group);
+        sums[group].weight_square_sum = frozen_weights_[group];
+    }
+    static_assert(sizeof(optim::GroupTelemetry) == 2 * sizeof(double));
+    communicator_.all_reduce_sum(std::span(&sums.data()->update_square_sum, 2 * sums.size()));
+    for (const optim::GroupTelemetry& sum : sums) {
+        const double norm = std::sqrt(sum.weight_square_sum);
+        report.group_weight_norms.push_back(norm);
+        report.group_update_ratios.push_back(norm > 0 ? std::sqrt(sum.update_square_sum) / norm : 0.0);
+    }
 }
 
 void ZeroOptimizer::gather_parameters() {
+    frozen_weights_.clear();
     gather(false);
 }
 

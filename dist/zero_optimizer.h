@@ -4,9 +4,9 @@
 //   2. square sums of the own slices and the loss go into one small all-reduce: every group's norm, the global norm,
 //      the clip coefficient, and whether everything is finite
 //   3. one fused update of the own slices, each group at its own rate, clipping folded in; LAMB's in two passes around
-//   a
-//      small all-reduce of every tensor's norms
+//      a small all-reduce of every tensor's norms
 //   4. updated slices are gathered, in buckets of equal bytes whatever groups they hold
+//   5. with telemetry, the update's sums of squares go into one more small all-reduce: norms of weights and changes
 //
 // The number of collectives is 1 + ceil(gradient bytes / reduce_bytes) + ceil(parameter bytes / gather_bytes): it
 // depends on bytes (padding included), never on how many groups there are. For a fixed number of ranks every bit of the
@@ -15,6 +15,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "dist/communicator.h"
@@ -27,6 +28,7 @@ struct StepInput {
     std::int64_t step = 0;       ///< index of the update in the run: sets the rates
     double max_grad_norm = 1.0;  ///< clip the global norm as torch.nn.utils.clip_grad_norm_ does; 0: do not
     double loss = 0;             ///< this rank's part; parts sum to the loss
+    bool telemetry = false;      ///< also measure parameters and their change: a logged step
 };
 
 /// Wall-clock seconds of the parts of one update.
@@ -42,6 +44,9 @@ struct StepReport {
     double grad_norm = 0;                  ///< global, before clipping
     std::vector<double> group_grad_norms;  ///< before clipping; 0 for frozen groups
     std::vector<double> learning_rates;    ///< of each group at this step; 0 for frozen groups
+    // With telemetry, of each group, else empty:
+    std::vector<double> group_weight_norms;   ///< after the update, frozen groups' too
+    std::vector<double> group_update_ratios;  ///< ‖after - before‖ / ‖after‖; 0 when frozen, skipped or all zero
     bool skipped = false;
     StepSeconds seconds;
     TrafficCounters traffic;  ///< what this rank sent for it
@@ -69,8 +74,10 @@ class ZeroOptimizer {
   private:
     void reduce_gradients();
     void measure(double loss, StepReport& report);
-    void update(const StepInput& input, double grad_norm);
+    void update(const StepInput& input, double grad_norm, std::span<optim::GroupTelemetry> telemetry);
     void gather(bool live_only);
+    void weigh(std::vector<optim::GroupTelemetry> sums, StepReport& report);
+    double weight_square_sum(std::size_t group);
 
     const optim::Plan& plan_;
     GroupStorage& storage_;
@@ -78,6 +85,7 @@ class ZeroOptimizer {
     ZeroOptions options_;
     std::int64_t layout_ = 0;  // the storage's, when the spans were made
     std::vector<optim::UpdateSpan> spans_;
+    std::vector<double> frozen_weights_;  // square sums of this rank's slices of frozen groups; empty: not known
 };
 
 }  // namespace strata::dist

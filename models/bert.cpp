@@ -6,6 +6,7 @@
 
 #include "core/error.h"
 #include "models/bert_modules.h"
+#include "models/hf_folder.h"
 #include "models/packed_attention.h"
 
 namespace strata::models {
@@ -164,8 +165,21 @@ BertForSequenceClassification::BertForSequenceClassification(const BertConfig& c
         register_module("classifier", std::make_shared<Dense>(config.hidden_size, config.num_labels(), device));
 }
 
-torch::Tensor BertForSequenceClassification::forward(const PackedInput& input,
-                                                     const std::optional<DropoutKey>& dropout) {
+NamedTensors BertForSequenceClassification::named_parameter_list() const {
+    NamedTensors list;
+    for (const auto& item : named_parameters()) list.emplace_back(item.key(), item.value());
+    return list;
+}
+
+void BertForSequenceClassification::write_folder(const std::filesystem::path& folder,
+                                                 const std::filesystem::path& tokenizer_source) const {
+    save_model(folder, named_parameter_list(), config_, tokenizer_source);
+}
+
+torch::Tensor BertForSequenceClassification::forward(const Input& any_input, const std::optional<DropoutKey>& dropout) {
+    const auto* tokens = std::get_if<PackedInput>(&any_input);
+    STRATA_CHECK(tokens != nullptr, "a BERT takes packed tokens");
+    const PackedInput& input = *tokens;
     const ForwardContext context{make_layout(input.offsets, input.sample_positions), dropout, dropout_in_frozen()};
     const torch::Tensor pooled = bert_->forward(input, context);
     const std::optional<DropoutSite> site = context.within(*classifier_).site(head_site, config_.head_dropout());

@@ -5,6 +5,8 @@
 // Hugging Face folder maps one to one. Parameters are made uninitialised, on the CPU, fp32: hf_folder.h fills them.
 #pragma once
 
+#include <torch/nn/module.h>
+
 #include <memory>
 
 #include "models/bert_config.h"
@@ -15,14 +17,20 @@ namespace strata::models {
 struct BertModel;  // embeddings, encoder, pooler: bert_modules.h
 struct Dense;
 
-class BertForSequenceClassification : public SequenceModel {
+class BertForSequenceClassification : public torch::nn::Module, public Model {
   public:
     /// On torch::kMeta there are names and shapes and no memory.
     explicit BertForSequenceClassification(const BertConfig& config, torch::Device device = torch::kCPU);
 
-    /// Logits [B, num_labels]. A token id, type or position beyond its table is a STRATA_CHECK: callers check input
-    /// first.
-    torch::Tensor forward(const PackedInput& input, const std::optional<DropoutKey>& dropout) override;
+    /// Logits [B, num_labels] of a PackedInput. A token id, type or position beyond its table is a STRATA_CHECK:
+    /// callers check input first.
+    torch::Tensor forward(const Input& input, const std::optional<DropoutKey>& dropout) override;
+
+    NamedTensors named_parameter_list() const override;
+
+    /// hf_folder.h's save_model.
+    void write_folder(const std::filesystem::path& folder,
+                      const std::filesystem::path& tokenizer_source) const override;
 
     const BertConfig& config() const { return config_; }
 

@@ -7,7 +7,6 @@
 #include <algorithm>
 
 #include "core/error.h"
-#include "models/bert.h"
 #include "models/weight_files.h"
 
 namespace strata::models {

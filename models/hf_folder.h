@@ -12,8 +12,8 @@
 #include <string>
 #include <vector>
 
+#include "models/bert.h"
 #include "models/bert_config.h"
-#include "models/model.h"
 
 namespace strata::models {
 
@@ -39,7 +39,7 @@ struct LoadOptions {
 };
 
 struct LoadedModel {
-    std::shared_ptr<SequenceModel> model;
+    std::shared_ptr<BertForSequenceClassification> model;
     BertConfig config;
     LoadReport report;
 };

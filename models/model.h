@@ -1,12 +1,13 @@
-// What the trainer sees of a network: packed tokens in, one row of outputs a sequence out, parameters by name.
+// What the trainer sees of a network: a batch in, one row of outputs a sample out, parameters and buffers by name.
 #pragma once
 
-#include <torch/nn/module.h>
 #include <torch/types.h>
 
+#include <filesystem>
 #include <optional>
 #include <string>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "models/dropout.h"
@@ -16,17 +17,38 @@ namespace strata::models {
 
 using NamedTensors = std::vector<std::pair<std::string, torch::Tensor>>;
 
-class SequenceModel : public torch::nn::Module {
+/// A batch of numbers: images, features.
+struct DenseInput {
+    torch::Tensor values;                        // fp32 [B, ...]
+    std::vector<std::int64_t> sample_positions;  // B: each sample's place in the step's global batch
+};
+
+/// What a data set makes and a model takes; which of them is settled before training starts.
+using Input = std::variant<PackedInput, DenseInput>;
+
+class Model {
   public:
-    /// [B, outputs]. Without a key nothing is dropped (evaluation). Gradients follow torch's grad mode.
-    virtual torch::Tensor forward(const PackedInput& input, const std::optional<DropoutKey>& dropout) = 0;
+    virtual ~Model() = default;
+
+    /// [B, outputs]. With a key the model trains: it drops, and whatever else it does in training. Without one it is
+    /// evaluated. Gradients follow torch's grad mode.
+    virtual torch::Tensor forward(const Input& input, const std::optional<DropoutKey>& dropout) = 0;
+
+    /// In registration order, the input's side first; the tensors are the parameters themselves. Tied weights are there
+    /// under each of their names.
+    virtual NamedTensors named_parameter_list() const = 0;
+
+    /// The tensors that training changes and no gradient reaches (BatchNorm's statistics), themselves.
+    virtual NamedTensors named_buffer_list() const { return {}; }
+
+    /// Writes the files from which the model is loaded again, and copies of the tokenizer's files in `tokenizer_source`
+    /// (none when the path is empty). The folder is made if need be. SystemError names the file that failed.
+    virtual void write_folder(const std::filesystem::path& folder,
+                              const std::filesystem::path& tokenizer_source) const = 0;
 
     /// Whether layers whose every parameter is frozen (requires_grad off) drop, too. By default they do not: what is
     /// frozen is a fixed function, and nothing is gained by noise that nobody learns from.
     void set_dropout_in_frozen(bool drops) { dropout_in_frozen_ = drops; }
-
-    /// In registration order, the input's side first; the tensors are the parameters themselves.
-    NamedTensors named_parameter_list() const;
 
   protected:
     bool dropout_in_frozen() const { return dropout_in_frozen_; }

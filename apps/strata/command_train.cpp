@@ -31,7 +31,7 @@ void say(const dist::Communicator& communicator, const std::string& text) {
 
 std::string data_summary(const Experiment& experiment) {
     std::string text = fmt::format("data: {} training samples", experiment.train->size());
-    for (const auto& set : experiment.validation) text += fmt::format(", {} for evaluation", set.corpus.size());
+    for (const auto& set : experiment.validation) text += fmt::format(", {} for evaluation", set.corpus->size());
     if (experiment.test) text += fmt::format(", {} to predict", experiment.test->size());
     if (experiment.regression()) return text + "; regression";
     text += "; labels:";
@@ -85,9 +85,7 @@ nlohmann::json train_results(const Trainer& trainer, const TrainOutcome& outcome
 /// The trained model lies in the run directory itself, where `AutoModel…from_pretrained(output_dir)` looks for it.
 void save_final_model(const Experiment& experiment, const RunDirectory& run, dist::Communicator& communicator) {
     dist::collectively(communicator, "saving the trained model", [&] {
-        if (communicator.rank() != 0) return;
-        models::save_model(run.path(), experiment.model().named_parameter_list(), experiment.loaded.config,
-                           experiment.model_folder);
+        if (communicator.rank() == 0) experiment.save_model(run.path());
     });
 }
 
@@ -144,7 +142,7 @@ int run_train(const Config& config, dist::MpiCommunicator& communicator) {
         if (communicator.rank() == 0) begin_run(config, run, plan, checkpoint.has_value(), from);
     });
 
-    say(communicator, experiment.loaded.report.summary());
+    say(communicator, experiment.load_report);
     say(communicator, data_summary(experiment));
     say(communicator, fmt::format("job: {} rank(s) of {} thread(s); {} updates of {} samples", communicator.size(),
                                   thread_count(), length.total_steps, length.global_batch_size));

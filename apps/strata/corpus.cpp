@@ -3,33 +3,54 @@
 #include <optional>
 #include <string_view>
 
-namespace strata::app {
+#include "data/packed_batch.h"
 
-Corpus tokenize_dataset(const data::Dataset& dataset, const data::WordPieceTokenizer& tokenizer,
-                        std::int64_t max_seq_length) {
-    Corpus corpus{dataset.path, dataset.has_labels, {}, {}};
-    corpus.labels.reserve(dataset.examples.size());
-    corpus.encodings.reserve(dataset.examples.size());
+namespace strata::app {
+namespace {
+
+std::vector<double> labels_in(const data::Dataset& dataset) {
+    std::vector<double> labels;
+    labels.reserve(dataset.examples.size());
+    for (const auto& example : dataset.examples) labels.push_back(example.label);
+    return labels;
+}
+
+}  // namespace
+
+Batch Corpus::batch(std::span<const std::int64_t> samples, std::int64_t first_position) const {
+    Batch batch{input(samples, first_position), {}};
+    batch.labels.reserve(samples.size());
+    for (const std::int64_t sample : samples) batch.labels.push_back(labels_[static_cast<std::size_t>(sample)]);
+    return batch;
+}
+
+TextCorpus::TextCorpus(const data::Dataset& dataset, const data::WordPieceTokenizer& tokenizer,
+                       std::int64_t max_seq_length)
+    : Corpus(dataset.path, dataset.has_labels, labels_in(dataset)) {
+    encodings_.reserve(dataset.examples.size());
     for (const auto& example : dataset.examples) {
         std::optional<std::string_view> pair;
         if (example.text_b) pair = *example.text_b;
-        corpus.encodings.push_back(tokenizer.encode(example.text_a, pair, max_seq_length));
-        corpus.labels.push_back(example.label);
+        encodings_.push_back(tokenizer.encode(example.text_a, pair, max_seq_length));
     }
-    return corpus;
 }
 
-data::PackedBatch pack_samples(const Corpus& corpus, std::span<const std::int64_t> samples,
-                               std::int64_t first_position) {
+std::int64_t TextCorpus::length(std::int64_t sample) const {
+    return static_cast<std::int64_t>(encodings_[static_cast<std::size_t>(sample)].ids.size());
+}
+
+models::Input TextCorpus::input(std::span<const std::int64_t> samples, std::int64_t first_position) const {
     std::vector<data::SequenceView> sequences;
     sequences.reserve(samples.size());
     for (std::size_t i = 0; i < samples.size(); ++i) {
         const auto index = static_cast<std::size_t>(samples[i]);
-        const auto& encoding = corpus.encodings[index];
+        const auto& encoding = encodings_[index];
         sequences.push_back(
-            {encoding.ids, encoding.token_types, corpus.labels[index], first_position + static_cast<std::int64_t>(i)});
+            {encoding.ids, encoding.token_types, labels()[index], first_position + static_cast<std::int64_t>(i)});
     }
-    return data::pack(sequences);
+    data::PackedBatch batch = data::pack(sequences);
+    return models::PackedInput::from_vectors(batch.input_ids, batch.token_type_ids, batch.position_ids,
+                                             std::move(batch.offsets), std::move(batch.sample_positions));
 }
 
 }  // namespace strata::app

@@ -1,4 +1,4 @@
-// A data file as token ids, ready to be packed into batches.
+// A data file in memory, ready to be made into the batches that a model takes.
 #pragma once
 
 #include <filesystem>
@@ -7,26 +7,54 @@
 #include <vector>
 
 #include "data/dataset.h"
-#include "data/packed_batch.h"
 #include "data/wordpiece.h"
+#include "models/model.h"
 
 namespace strata::app {
 
-struct Corpus {
-    std::filesystem::path path;
-    bool has_labels = false;
-    std::vector<double> labels;  ///< class index or value; NaN where there is none
-    std::vector<data::WordPieceTokenizer::Encoding> encodings;
-
-    std::int64_t size() const { return static_cast<std::int64_t>(encodings.size()); }
+struct Batch {
+    models::Input input;
+    std::vector<double> labels;  ///< of each sample: class index or value, NaN for none
 };
 
-/// Tokenizes every example; inputs longer than `max_seq_length` tokens are cut as Hugging Face cuts them.
-Corpus tokenize_dataset(const data::Dataset& dataset, const data::WordPieceTokenizer& tokenizer,
-                        std::int64_t max_seq_length);
+class Corpus {
+  public:
+    /// `labels` has one for each sample, NaN where there is none.
+    Corpus(std::filesystem::path path, bool has_labels, std::vector<double> labels)
+        : path_(std::move(path)), has_labels_(has_labels), labels_(std::move(labels)) {}
+    virtual ~Corpus() = default;
 
-/// Packs samples, given by index; sample i of the batch has place `first_position` + i in the global batch.
-data::PackedBatch pack_samples(const Corpus& corpus, std::span<const std::int64_t> samples,
-                               std::int64_t first_position);
+    const std::filesystem::path& path() const { return path_; }
+    bool has_labels() const { return has_labels_; }
+    const std::vector<double>& labels() const { return labels_; }
+    std::int64_t size() const { return static_cast<std::int64_t>(labels_.size()); }
+
+    /// Tokens of a sample; 1 where samples have none: the measure of its work.
+    virtual std::int64_t length(std::int64_t sample) const = 0;
+
+    /// Samples, given by index; sample i of the batch has place `first_position` + i in the global batch.
+    Batch batch(std::span<const std::int64_t> samples, std::int64_t first_position) const;
+
+  private:
+    virtual models::Input input(std::span<const std::int64_t> samples, std::int64_t first_position) const = 0;
+
+    std::filesystem::path path_;
+    bool has_labels_;
+    std::vector<double> labels_;
+};
+
+/// Texts as token ids, packed without padding.
+class TextCorpus : public Corpus {
+  public:
+    /// Tokenizes every example; inputs longer than `max_seq_length` tokens are cut as Hugging Face cuts them.
+    TextCorpus(const data::Dataset& dataset, const data::WordPieceTokenizer& tokenizer, std::int64_t max_seq_length);
+
+    std::int64_t length(std::int64_t sample) const override;
+
+  private:
+    models::Input input(std::span<const std::int64_t> samples, std::int64_t first_position) const override;
+
+    std::vector<data::WordPieceTokenizer::Encoding> encodings_;
+};
 
 }  // namespace strata::app

@@ -5,7 +5,6 @@
 #include <cstring>
 #include <numeric>
 
-#include "apps/strata/batch_tensors.h"
 #include "core/error.h"
 #include "data/metrics.h"
 
@@ -16,10 +15,8 @@ namespace {
 std::vector<std::int64_t> by_length(const Corpus& corpus) {
     std::vector<std::int64_t> order(static_cast<std::size_t>(corpus.size()));
     std::iota(order.begin(), order.end(), std::int64_t{0});
-    std::stable_sort(order.begin(), order.end(), [&](std::int64_t a, std::int64_t b) {
-        return corpus.encodings[static_cast<std::size_t>(a)].ids.size() >
-               corpus.encodings[static_cast<std::size_t>(b)].ids.size();
-    });
+    std::stable_sort(order.begin(), order.end(),
+                     [&](std::int64_t a, std::int64_t b) { return corpus.length(a) > corpus.length(b); });
     return order;
 }
 
@@ -28,8 +25,8 @@ void append_bytes(std::string& bytes, const void* data, std::size_t size) {
 }
 
 /// The own logits as (sample index, row of floats) records.
-std::string own_records(models::SequenceModel& model, const Corpus& corpus, std::int64_t outputs,
-                        std::int64_t batch_size, dist::Communicator& communicator, Progress& progress) {
+std::string own_records(models::Model& model, const Corpus& corpus, std::int64_t outputs, std::int64_t batch_size,
+                        dist::Communicator& communicator, Progress& progress) {
     const torch::NoGradGuard no_grad;
     const auto order = by_length(corpus);
     std::string records;
@@ -38,7 +35,7 @@ std::string own_records(models::SequenceModel& model, const Corpus& corpus, std:
         const std::int64_t begin = batch * batch_size;
         const std::int64_t count = std::min(batch_size, corpus.size() - begin);
         const auto samples = std::span(order).subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(count));
-        const auto logits = model.forward(to_input(pack_samples(corpus, samples, 0)), std::nullopt).contiguous();
+        const auto logits = model.forward(corpus.batch(samples, 0).input, std::nullopt).contiguous();
         STRATA_CHECK(logits.size(1) == outputs, "the model has {} outputs, expected {}", logits.size(1), outputs);
         for (std::int64_t i = 0; i < count; ++i) {
             append_bytes(records, &samples[static_cast<std::size_t>(i)], sizeof(std::int64_t));
@@ -73,7 +70,7 @@ std::span<const float> Predictions::row(std::int64_t sample) const {
     return std::span(logits).subspan(static_cast<std::size_t>(sample * outputs), static_cast<std::size_t>(outputs));
 }
 
-Predictions predict(models::SequenceModel& model, const Corpus& corpus, std::int64_t outputs, bool regression,
+Predictions predict(models::Model& model, const Corpus& corpus, std::int64_t outputs, bool regression,
                     std::int64_t batch_size, dist::Communicator& communicator, Progress& progress) {
     Predictions predictions;
     predictions.outputs = outputs;
@@ -84,7 +81,7 @@ Predictions predict(models::SequenceModel& model, const Corpus& corpus, std::int
         const auto row = predictions.row(i);
         predictions.values.push_back(
             regression ? row[0] : static_cast<double>(std::max_element(row.begin(), row.end()) - row.begin()));
-        predictions.tokens += static_cast<std::int64_t>(corpus.encodings[static_cast<std::size_t>(i)].ids.size());
+        predictions.tokens += corpus.length(i);
     }
     return predictions;
 }
@@ -101,9 +98,9 @@ double mean_loss(const Predictions& predictions, const std::vector<double>& labe
 
 std::map<std::string, double> measure(const Predictions& predictions, const Corpus& corpus,
                                       const std::string& task_name, const data::LabelSet& labels) {
-    STRATA_CHECK(corpus.has_labels, "{} has no labels to measure against", corpus.path.string());
-    auto metrics = data::compute_metrics(task_name, labels, predictions.values, corpus.labels);
-    metrics["loss"] = mean_loss(predictions, corpus.labels, labels.regression);
+    STRATA_CHECK(corpus.has_labels(), "{} has no labels to measure against", corpus.path().string());
+    auto metrics = data::compute_metrics(task_name, labels, predictions.values, corpus.labels());
+    metrics["loss"] = mean_loss(predictions, corpus.labels(), labels.regression);
     return metrics;
 }
 

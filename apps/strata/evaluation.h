@@ -23,7 +23,7 @@ struct Predictions {
     std::span<const float> row(std::int64_t sample) const;
 };
 
-Predictions predict(models::SequenceModel& model, const Corpus& corpus, std::int64_t outputs, bool regression,
+Predictions predict(models::Model& model, const Corpus& corpus, std::int64_t outputs, bool regression,
                     std::int64_t batch_size, dist::Communicator& communicator, Progress& progress);
 
 /// Mean over the samples of cross entropy or squared error, from the logits, in double.

@@ -52,9 +52,10 @@ std::shared_ptr<const data::WordPieceTokenizer> load_tokenizer(const Config& con
     return tokenizer;
 }
 
-Corpus load_corpus(const Config& config, const Experiment& experiment, const fs::path& path, data::Split split) {
+std::shared_ptr<const Corpus> load_corpus(const Config& config, const Experiment& experiment, const fs::path& path,
+                                          data::Split split) {
     const auto dataset = data::read_dataset(path, read_options(config, split), &experiment.labels);
-    return tokenize_dataset(dataset, *experiment.tokenizer, experiment.sequence_limit);
+    return std::make_shared<TextCorpus>(dataset, *experiment.tokenizer, experiment.sequence_limit);
 }
 
 /// The files that `path` stands for: itself, or several where the task's split has several.
@@ -96,8 +97,7 @@ data::ReadOptions read_options(const Config& config, data::Split split) {
 
 optim::Manifest Experiment::manifest() const {
     optim::Manifest manifest;
-    for (const auto& [name, tensor] : loaded.model->named_parameter_list())
-        manifest.push_back({name, tensor.sizes().vec()});
+    for (const auto& [name, tensor] : network->named_parameter_list()) manifest.push_back({name, tensor.sizes().vec()});
     return manifest;
 }
 
@@ -109,7 +109,7 @@ Experiment load_for_training(const Config& config) {
     require_option(config.model_name_or_path, "model_name_or_path", "name the Hugging Face folder to start from");
     require_option(config.train_file, "train_file", "name the training data (.tsv, .csv or .jsonl)");
     Experiment experiment;
-    experiment.model_folder = config.model_name_or_path;
+    experiment.model_source = experiment.tokenizer_folder = config.model_name_or_path;
     const auto head = models::read_bert_config(config.model_name_or_path);
     const fs::path train_file = files_of(config, config.train_file, data::Split::train).front().path;
     experiment.labels = in_order_of_head(data::labels_of(train_file, read_options(config, data::Split::train)), head);
@@ -124,7 +124,9 @@ Experiment load_for_training(const Config& config) {
     }
     auto options = load_options(config);
     options.labels = models::HeadLabels{experiment.labels.names, experiment.labels.regression};
-    experiment.loaded = models::load_model(config.model_name_or_path, options);
+    const models::LoadedModel loaded = models::load_model(config.model_name_or_path, options);
+    experiment.network = loaded.model;
+    experiment.load_report = loaded.report.summary();
     return experiment;
 }
 
@@ -134,16 +136,17 @@ Experiment load_for_inference(const Config& config, bool needs_labels) {
     const std::string& file = validation ? config.validation_file : config.test_file;
     require_option(file, needs_labels ? "validation_file" : "test_file", "name the data (.tsv, .csv or .jsonl)");
     Experiment experiment;
-    experiment.model_folder = config.model_name_or_path;
-    experiment.loaded = models::load_model(config.model_name_or_path, load_options(config));
-    if (std::count(experiment.loaded.report.initialised.begin(), experiment.loaded.report.initialised.end(),
-                   "classifier.weight") > 0) {
+    experiment.model_source = experiment.tokenizer_folder = config.model_name_or_path;
+    const models::LoadedModel loaded = models::load_model(config.model_name_or_path, load_options(config));
+    const auto& initialised = loaded.report.initialised;
+    if (std::count(initialised.begin(), initialised.end(), "classifier.weight") > 0) {
         user_error("{}: has no classification head, so its predictions would be random; train it first (strata train)",
                    config.model_name_or_path);
     }
-    experiment.labels = labels_of_model(experiment.loaded.config);
-    experiment.tokenizer = load_tokenizer(config, experiment.loaded.config);
-    experiment.sequence_limit = sequence_limit(config, experiment.loaded.config);
+    experiment.network = loaded.model;
+    experiment.labels = labels_of_model(loaded.config);
+    experiment.tokenizer = load_tokenizer(config, loaded.config);
+    experiment.sequence_limit = sequence_limit(config, loaded.config);
     if (needs_labels) {
         experiment.validation = load_evaluation(config, experiment, file);
     } else {

@@ -18,23 +18,27 @@ namespace strata::app {
 
 /// A labelled file to measure on; `suffix` ends its metrics' names ("_mm" for MNLI's mismatched set).
 struct EvaluationSet {
-    Corpus corpus;
+    std::shared_ptr<const Corpus> corpus;
     std::string suffix;
 };
 
 struct Experiment {
-    std::filesystem::path model_folder;
+    std::filesystem::path model_source;  ///< the folder or file that the model came from
+    std::shared_ptr<models::Model> network;
+    std::string load_report;  ///< for people: what of the model was loaded, what is new
     data::LabelSet labels;
-    models::LoadedModel loaded;
+    std::filesystem::path tokenizer_folder;  ///< whose files go with the saved model; empty where there is no text
     std::shared_ptr<const data::WordPieceTokenizer> tokenizer;
     std::int64_t sequence_limit = 0;  ///< tokens an input is cut to
-    std::optional<Corpus> train;
+    std::shared_ptr<const Corpus> train;
     std::vector<EvaluationSet> validation;
-    std::optional<Corpus> test;
+    std::shared_ptr<const Corpus> test;
 
     bool regression() const { return labels.regression; }
-    models::SequenceModel& model() const { return *loaded.model; }
+    models::Model& model() const { return *network; }
     optim::Manifest manifest() const;
+    /// Writes the model as it is now, ready to be loaded again.
+    void save_model(const std::filesystem::path& folder) const { network->write_folder(folder, tokenizer_folder); }
 };
 
 /// How the files of a split are read under this configuration.

@@ -27,17 +27,17 @@ void add_set(nlohmann::json& results, const Config& config, const Experiment& ex
              dist::Communicator& communicator) {
     const auto began = std::chrono::steady_clock::now();
     Progress bar(Progress::mode_of(config.progress, communicator.rank()), "evaluate",
-                 batch_count(set.corpus.size(), config.per_device_eval_batch_size));
+                 batch_count(set.corpus->size(), config.per_device_eval_batch_size));
     const Predictions predictions =
-        predict(experiment.model(), set.corpus, experiment.labels.outputs(), experiment.regression(),
+        predict(experiment.model(), *set.corpus, experiment.labels.outputs(), experiment.regression(),
                 config.per_device_eval_batch_size, communicator, bar);
-    for (const auto& [name, value] : measure(predictions, set.corpus, config.task_name, experiment.labels)) {
+    for (const auto& [name, value] : measure(predictions, *set.corpus, config.task_name, experiment.labels)) {
         results["eval_" + name + set.suffix] = number_or_null(value);
     }
     const double seconds = seconds_since(began);
-    results["eval_samples" + set.suffix] = set.corpus.size();
+    results["eval_samples" + set.suffix] = set.corpus->size();
     results["eval_runtime" + set.suffix] = seconds;
-    results["eval_samples_per_second" + set.suffix] = static_cast<double>(set.corpus.size()) / seconds;
+    results["eval_samples_per_second" + set.suffix] = static_cast<double>(set.corpus->size()) / seconds;
     results["eval_tokens_per_second" + set.suffix] = static_cast<double>(predictions.tokens) / seconds;
 }
 

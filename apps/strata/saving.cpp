@@ -84,13 +84,13 @@ std::string trainer_state_json(const Config& config, const optim::Plan& plan, co
     return state.dump(2) + "\n";
 }
 
-/// About what save_model will write: weights, the tokenizer's files, and room for headers and config.json.
-std::uint64_t model_bytes(const optim::Plan& plan, const std::filesystem::path& model_folder) {
+/// About what Experiment::save_model will write: weights, the tokenizer's files, and room for headers and config.json.
+std::uint64_t model_bytes(const optim::Plan& plan, const std::filesystem::path& tokenizer_folder) {
     constexpr std::uint64_t room_for_headers = 256u << 10;
     std::uint64_t bytes = static_cast<std::uint64_t>(plan.elements()) * sizeof(float) + room_for_headers;
     for (const char* name : {"vocab.txt", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"}) {
         std::error_code absent;
-        const auto size = std::filesystem::file_size(model_folder / name, absent);
+        const auto size = std::filesystem::file_size(tokenizer_folder / name, absent);
         if (!absent) bytes += size;
     }
     return bytes;
@@ -107,7 +107,7 @@ void require_same_model(const dist::StateFile& file, const std::filesystem::path
     if (file.header().model_fingerprint == model_fingerprint(experiment)) return;
     user_error(
         "{}: is a checkpoint of another model or of other labels than {}; name the model and data it was trained with",
-        checkpoint.string(), experiment.model_folder.string());
+        checkpoint.string(), experiment.model_source.string());
 }
 
 }  // namespace
@@ -127,11 +127,8 @@ dist::CheckpointContent checkpoint_content(const Config& config, const Experimen
     content.header.train = to_json(progress).dump();
     content.header.model_fingerprint = model_fingerprint(experiment);
     content.groups = state_groups(plan, storage, progress.step);
-    content.write_files = [&experiment](const std::filesystem::path& folder) {
-        models::save_model(folder, experiment.model().named_parameter_list(), experiment.loaded.config,
-                           experiment.model_folder);
-    };
-    content.file_bytes = model_bytes(plan, experiment.model_folder);
+    content.write_files = [&experiment](const std::filesystem::path& folder) { experiment.save_model(folder); };
+    content.file_bytes = model_bytes(plan, experiment.tokenizer_folder);
     content.trainer_state = trainer_state_json(config, plan, progress, epoch);
     return content;
 }

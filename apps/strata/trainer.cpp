@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <chrono>
 
-#include "apps/strata/batch_tensors.h"
 #include "apps/strata/phase_timer.h"
 #include "apps/strata/results.h"
 #include "apps/strata/saving.h"
@@ -85,7 +84,8 @@ TrainOutcome Trainer::run(const StopSignal& stop) {
         enter_stage(bar);
         storage_.zero_gradients();
         const double local_loss = forward_backward(progress_.step, window);
-        const dist::StepReport report = optimizer_.step({progress_.step, config_.max_grad_norm, local_loss});
+        const bool logs = logs_after(progress_.step + 1);
+        const dist::StepReport report = optimizer_.step({progress_.step, config_.max_grad_norm, local_loss, logs});
         log(report, window, bar);
         ++outcome.steps;
         outcome.samples += progress_.samples - samples_before;
@@ -126,14 +126,13 @@ double Trainer::forward_backward(std::int64_t step, Window& window) {
         const auto part = data::micro_batch(shape, batch_size, communicator_.rank(), micro);
         if (part.empty()) continue;
         const auto samples = batch.subspan(static_cast<std::size_t>(part.begin), static_cast<std::size_t>(part.size()));
-        data::PackedBatch packed = pack_samples(*experiment_.train, samples, part.begin);
-        const std::vector<double> labels = packed.labels;
+        const Batch inputs = experiment_.train->batch(samples, part.begin);
         torch::Tensor loss;
         {
             const PhaseTimer timer(window.forward);
-            const auto logits = experiment_.model().forward(to_input(std::move(packed)), dropout);
+            const auto logits = experiment_.model().forward(inputs.input, dropout);
             // The sum over this rank's samples divided by the count of all: summing over ranks gives the global mean.
-            loss = models::loss_sum(logits, labels, experiment_.regression()) / static_cast<double>(batch_size);
+            loss = models::loss_sum(logits, inputs.labels, experiment_.regression()) / static_cast<double>(batch_size);
             loss_part += loss.item<double>();
         }
         const PhaseTimer timer(window.backward);
@@ -145,9 +144,7 @@ double Trainer::forward_backward(std::int64_t step, Window& window) {
 
 void Trainer::count_batch(std::span<const std::int64_t> batch, Window& window) {
     std::int64_t tokens = 0;
-    for (const auto sample : batch) {
-        tokens += static_cast<std::int64_t>(experiment_.train->encodings[static_cast<std::size_t>(sample)].ids.size());
-    }
+    for (const auto sample : batch) tokens += experiment_.train->length(sample);
     window.tokens += tokens;
     progress_.tokens += tokens;
     progress_.samples += static_cast<std::int64_t>(batch.size());
@@ -164,7 +161,7 @@ void Trainer::log(const dist::StepReport& report, Window& window, Progress& bar)
     window.update += report.seconds.norm + report.seconds.update;
     window.gather += report.seconds.gather;
     bar.advance(progress_.step, fmt::format("loss {:.4f}", report.loss));
-    if (progress_.step % config_.logging_steps != 0) return;
+    if (!logs_after(progress_.step)) return;
 
     const auto steps = static_cast<double>(window.steps);
     StepRecord record;
@@ -183,6 +180,8 @@ void Trainer::log(const dist::StepReport& report, Window& window, Progress& bar)
         const std::string& name = plan_.groups[group].name;
         record.learning_rates.emplace_back(name, plan_.learning_rate(group, progress_.step - 1));
         record.group_grad_norms.emplace_back(name, report.group_grad_norms[group]);
+        record.group_weight_norms.emplace_back(name, report.group_weight_norms[group]);
+        record.group_update_ratios.emplace_back(name, report.group_update_ratios[group]);
     }
     record.phase_seconds = {{"forward", window.forward / steps},
                             {"backward", window.backward / steps},

@@ -52,6 +52,7 @@ class Trainer {
     void log(const dist::StepReport& report, Window& window, Progress& bar);
     void evaluate_and_log(Progress& bar);
     void save();
+    bool logs_after(std::int64_t step) const { return step % config_.logging_steps == 0; }
     bool evaluates_after(std::int64_t step) const;
     bool saves_after(std::int64_t step) const;
     bool ends_epoch(std::int64_t step) const;

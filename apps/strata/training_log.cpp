@@ -31,6 +31,8 @@ nlohmann::json to_json(const StepRecord& record) {
         {"tokens_per_second", record.tokens_per_second},
         {"lr", object_of(record.learning_rates)},
         {"group_grad_norm", object_of(record.group_grad_norms)},
+        {"group_weight_norm", object_of(record.group_weight_norms)},
+        {"group_update_ratio", object_of(record.group_update_ratios)},
         {"seconds", object_of(record.phase_seconds)},
         {"bytes_sent", record.bytes_sent},
         {"optimizer_bytes", record.optimizer_bytes},

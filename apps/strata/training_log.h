@@ -25,7 +25,9 @@ struct StepRecord {
     std::int64_t skipped_steps = 0;    ///< updates skipped so far because a gradient was not finite
     std::vector<std::pair<std::string, double>> learning_rates;  ///< by group
     std::vector<std::pair<std::string, double>> group_grad_norms;
-    std::vector<std::pair<std::string, double>> phase_seconds;  ///< per update: forward, backward, reduce, …
+    std::vector<std::pair<std::string, double>> group_weight_norms;   ///< after the update
+    std::vector<std::pair<std::string, double>> group_update_ratios;  ///< ‖change‖ / ‖weights after it‖
+    std::vector<std::pair<std::string, double>> phase_seconds;        ///< per update: forward, backward, reduce, …
 };
 
 nlohmann::json to_json(const StepRecord& record);

@@ -69,6 +69,38 @@ inline std::vector<TestGroup> awkward_groups() {
             {"head", 1.0, {{"head.weight", {17, 3}}, {"head.bias", {3}, false}}}};
 }
 
+inline constexpr std::int64_t staged_steps = 24;
+
+/// awkward_groups() in four stages of six steps: the head; then down to `middle`; then the embeddings and `middle`
+/// without a head; then everything. `frozen` never.
+inline optim::Plan staged_plan(const std::vector<TestGroup>& groups, int ranks,
+                               optim::OnUnfreeze on_unfreeze = optim::OnUnfreeze::keep,
+                               optim::OptimizerKind kind = optim::OptimizerKind::adamw) {
+    optim::OptimizerConfig optimizer;
+    optimizer.kind = kind;
+    optimizer.weight_decay = 0.1;
+    optim::Plan plan = make_test_plan(groups, ranks, optimizer);
+    const optim::Stage whole = plan.stages.front();
+    plan.stages.clear();
+    plan.total_steps = staged_steps;
+    const std::vector<std::vector<bool>> trainable = {{false, false, false, false, true},
+                                                      {false, false, true, true, true},
+                                                      {true, false, true, false, false},
+                                                      {true, false, true, true, true}};
+    for (std::size_t i = 0; i < trainable.size(); ++i) {
+        optim::Stage stage = whole;
+        stage.name = "stage_" + std::to_string(i + 1);
+        stage.first_step = static_cast<std::int64_t>(i) * 6;
+        stage.end_step = stage.first_step + 6;
+        stage.learning_rate = 0.01 / static_cast<double>(i + 1);
+        stage.schedule.total_steps = 6;
+        stage.trainable = trainable[i];
+        stage.on_unfreeze = on_unfreeze;
+        plan.stages.push_back(stage);
+    }
+    return plan;
+}
+
 inline std::string bits_of(const torch::Tensor& tensor) {
     const torch::Tensor packed = tensor.detach().contiguous();
     return {static_cast<const char*>(packed.const_data_ptr()), packed.nbytes()};

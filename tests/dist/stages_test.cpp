@@ -15,38 +15,12 @@ using testing::awkward_groups;
 using testing::bits_of;
 using testing::distance;
 using testing::make_parameters;
-using testing::make_test_plan;
 using testing::Model;
+using testing::staged_plan;
 using testing::TestGroup;
 using testing::Training;
 
-constexpr std::int64_t steps = 24;
-
-/// The head; then down to `middle`; then the embeddings and `middle` without a head; then everything. `frozen` never.
-optim::Plan staged_plan(const std::vector<TestGroup>& groups, int ranks, optim::OnUnfreeze on_unfreeze) {
-    optim::OptimizerConfig optimizer;
-    optimizer.weight_decay = 0.1;
-    optim::Plan plan = make_test_plan(groups, ranks, optimizer);
-    const optim::Stage whole = plan.stages.front();
-    plan.stages.clear();
-    plan.total_steps = steps;
-    const std::vector<std::vector<bool>> trainable = {{false, false, false, false, true},
-                                                      {false, false, true, true, true},
-                                                      {true, false, true, false, false},
-                                                      {true, false, true, true, true}};
-    for (std::size_t i = 0; i < trainable.size(); ++i) {
-        optim::Stage stage = whole;
-        stage.name = "stage_" + std::to_string(i + 1);
-        stage.first_step = static_cast<std::int64_t>(i) * 6;
-        stage.end_step = stage.first_step + 6;
-        stage.learning_rate = 0.01 / static_cast<double>(i + 1);
-        stage.schedule.total_steps = 6;
-        stage.trainable = trainable[i];
-        stage.on_unfreeze = on_unfreeze;
-        plan.stages.push_back(stage);
-    }
-    return plan;
-}
+constexpr std::int64_t steps = testing::staged_steps;
 
 /// One torch::optim::AdamW for each group, made anew where the plan says that the group starts anew.
 class Reference {

@@ -43,6 +43,10 @@ TEST(Stages, what_is_frozen_costs_neither_messages_nor_state) {
         EXPECT_LT(second[cost].get<double>(), 0.75 * third[cost].get<double>()) << cost;
     }
     EXPECT_EQ(first["lr"]["layer_0"], 0.0);
+    EXPECT_EQ(first["group_update_ratio"]["layer_0"], 0.0);
+    EXPECT_GT(first["group_weight_norm"]["layer_0"].get<double>(), 0.0);
+    EXPECT_EQ(first["group_weight_norm"]["layer_0"], second["group_weight_norm"]["layer_0"]);
+    EXPECT_GT(lines[14]["group_update_ratio"]["layer_0"].get<double>(), 0.0);
     EXPECT_GT(lines[14]["lr"]["layer_0"].get<double>(), 0.0) << "after the first step of the stage's warm-up";
 }
 

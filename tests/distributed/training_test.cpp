@@ -2,6 +2,8 @@
 #include <gtest/gtest.h>
 #include <torch/torch.h>
 
+#include <cmath>
+
 #include "models/safetensors.h"
 #include "tests/distributed/job.h"
 
@@ -39,6 +41,22 @@ double largest_difference(const std::string& file, const std::string& reference_
     return largest;
 }
 
+/// Of all parameters of a model together.
+double weight_norm(const std::string& file) {
+    const models::SafetensorsFile weights(file);
+    double sum = 0;
+    for (const auto& [name, info] : weights.tensors()) {
+        sum += weights.load(name).to(torch::kFloat64).square().sum().item<double>();
+    }
+    return std::sqrt(sum);
+}
+
+double root_of_squares(const nlohmann::json& norms) {
+    double sum = 0;
+    for (const double norm : norms) sum += norm * norm;
+    return std::sqrt(sum);
+}
+
 TEST_P(Ranks, twenty_updates_equal_pytorch) {
     const ScratchFolder scratch;
     const auto lines = train(GetParam(), scratch);
@@ -52,6 +70,8 @@ TEST_P(Ranks, twenty_updates_equal_pytorch) {
                 << group << " at update " << i + 1;
         }
     }
+    const double norm = weight_norm((scratch / "run/model.safetensors").string());
+    EXPECT_NEAR(root_of_squares(lines.back()["group_weight_norm"]), norm, 1e-6 * norm);
     EXPECT_LT(largest_difference((scratch / "run/model.safetensors").string(), parity("final.safetensors")),
               parameter_tolerance);
     const auto results = read_json(scratch / "run/all_results.json");
