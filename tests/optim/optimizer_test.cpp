@@ -29,7 +29,7 @@ TEST(OptimizerKind, ParsesEveryNameOnTheList) {
     EXPECT_EQ(parse_optimizer_kind("adamw_torch"), OptimizerKind::adamw);
     EXPECT_EQ(parse_optimizer_kind("adamw_torch_fused"), OptimizerKind::adamw);
     EXPECT_THAT(message_of<UserError>([] { parse_optimizer_kind("lam"); }),
-                AllOf(HasSubstr("'lamb'"), HasSubstr("adamw, adam, sgd and lamb")));
+                AllOf(HasSubstr("'lamb'"), HasSubstr("adamw, adam, sgd or lamb")));
     EXPECT_THROW(optimizer_name(static_cast<OptimizerKind>(optimizer_names.size())), std::logic_error);
 }
 
