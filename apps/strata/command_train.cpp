@@ -112,7 +112,10 @@ void finish(const Config& config, Trainer& trainer, const TrainOutcome& outcome,
     dist::collectively(communicator, "writing the results", [&] {
         if (communicator.rank() != 0) return;
         run.write_results("train", results);
-        if (!evaluation.empty()) run.write_results("eval", evaluation);
+        trainer.write_events(results);
+        if (evaluation.empty()) return;
+        run.write_results("eval", evaluation);
+        trainer.write_events(evaluation);
     });
     say(communicator, results_text(results));
     if (!evaluation.empty()) say(communicator, results_text(evaluation));

@@ -147,6 +147,7 @@ struct Config {
 
     // Logging, evaluation, saving
     std::int64_t logging_steps = 500;
+    std::string report_to = "tensorboard";
     std::string eval_strategy;
     std::optional<std::int64_t> eval_steps;
     std::string save_strategy = "steps";

@@ -11,11 +11,26 @@ namespace {
 
 /// Keys whose change does not change what is learned: where, how often and how loudly.
 bool is_free_to_change(const std::string& key) {
-    for (const char* free :
-         {"output_dir", "overwrite_output_dir", "resume_from_checkpoint", "allow_changes", "logging_steps",
-          "eval_strategy", "eval_steps", "save_strategy", "save_steps", "save_total_limit", "progress",
-          "validation_file", "test_file", "per_device_eval_batch_size", "max_eval_samples", "zero_stage",
-          "per_device_train_batch_size", "gradient_accumulation_steps", "model_name_or_path"}) {
+    for (const char* free : {"output_dir",
+                             "overwrite_output_dir",
+                             "resume_from_checkpoint",
+                             "allow_changes",
+                             "logging_steps",
+                             "eval_strategy",
+                             "eval_steps",
+                             "save_strategy",
+                             "save_steps",
+                             "save_total_limit",
+                             "progress",
+                             "report_to",
+                             "validation_file",
+                             "test_file",
+                             "per_device_eval_batch_size",
+                             "max_eval_samples",
+                             "zero_stage",
+                             "per_device_train_batch_size",
+                             "gradient_accumulation_steps",
+                             "model_name_or_path"}) {
         if (key == free) return true;
     }
     return false;

@@ -2,6 +2,7 @@
 
 #include <sstream>
 
+#include "apps/strata/event_file.h"
 #include "core/error.h"
 #include "core/file.h"
 
@@ -20,7 +21,8 @@ bool is_run_file(const std::string& name) {
           "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "predictions.jsonl"}) {
         if (name == own) return true;
     }
-    return name.rfind("checkpoint-", 0) == 0 || (name.size() > 13 && name.ends_with("_results.json"));
+    if (name.starts_with("checkpoint-") || name.starts_with(event_file_prefix)) return true;
+    return name.size() > 13 && name.ends_with("_results.json");
 }
 
 void drop_lines_after(const fs::path& log, std::int64_t step) {

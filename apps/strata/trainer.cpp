@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <chrono>
 
+#include "apps/strata/event_scalars.h"
 #include "apps/strata/phase_timer.h"
 #include "apps/strata/results.h"
 #include "apps/strata/saving.h"
@@ -77,6 +78,8 @@ TrainOutcome Trainer::run(const StopSignal& stop) {
     const auto began = Clock::now();
     TrainOutcome outcome;
     Window window;
+    if (communicator_.rank() == 0 && config_.report_to == "tensorboard")
+        events_.emplace(run_.path(), progress_.step + 1);
     Progress bar(Progress::mode_of(config_.progress, communicator_.rank()), "train", length_.total_steps);
     while (progress_.step < length_.total_steps && !outcome.stopped) {
         const std::int64_t samples_before = progress_.samples;
@@ -194,6 +197,7 @@ void Trainer::log(const dist::StepReport& report, Window& window, Progress& bar)
                                      {"grad_norm", record.grad_norm},
                                      {"learning_rate", record.learning_rates.back().second}});
     if (communicator_.rank() == 0) run_.append_metrics(to_json(record));
+    if (events_) events_->append(record.step, scalars_of(record));
     bar.line(log_line(record));
     progress_.unlogged_steps = 0;
     progress_.unlogged_loss_sum = 0;
@@ -217,7 +221,12 @@ void Trainer::evaluate_and_log(Progress& bar) {
     }
     progress_.log_history.push_back(entry);
     if (communicator_.rank() == 0) run_.append_evaluation(results);
+    write_events(results);
     bar.line(results_text(results));
+}
+
+void Trainer::write_events(const nlohmann::json& results) const {
+    if (events_) events_->append(progress_.step, scalars_of(results));
 }
 
 void Trainer::save() {

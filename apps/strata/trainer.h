@@ -2,10 +2,12 @@
 #pragma once
 
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "apps/strata/config.h"
+#include "apps/strata/event_file.h"
 #include "apps/strata/experiment.h"
 #include "apps/strata/run_directory.h"
 #include "apps/strata/stop_signal.h"
@@ -40,6 +42,9 @@ class Trainer {
     /// eval_loss, eval_accuracy, …, eval_runtime on the validation files.
     nlohmann::json evaluate();
 
+    /// Adds results by name to the run's TensorBoard events, at the last update's step.
+    void write_events(const nlohmann::json& results) const;
+
     const TrainProgress& progress() const { return progress_; }
     double epoch() const;
 
@@ -67,6 +72,7 @@ class Trainer {
     dist::GroupStorage storage_;
     dist::ZeroOptimizer optimizer_;
     TrainProgress progress_;
+    std::optional<EventFile> events_;  // rank 0's, where they are wanted
     const optim::Stage* announced_ = nullptr;
 };
 
