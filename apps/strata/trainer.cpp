@@ -6,13 +6,11 @@
 #include <chrono>
 
 #include "apps/strata/event_scalars.h"
-#include "apps/strata/phase_timer.h"
 #include "apps/strata/results.h"
 #include "apps/strata/saving.h"
 #include "core/error.h"
 #include "dist/agreement.h"
 #include "dist/checkpoint.h"
-#include "models/losses.h"
 
 namespace strata::app {
 namespace {
@@ -45,12 +43,8 @@ Trainer::Trainer(const Config& config, Experiment& experiment, const optim::Plan
       length_(length),
       communicator_(communicator),
       run_(run),
-      sampler_(static_cast<std::uint64_t>(config.seed), experiment.train->size(), length.global_batch_size,
-               config.shuffle),
-      storage_(plan, experiment.model().named_parameter_list(), communicator.rank()),
-      optimizer_(plan, storage_, communicator) {
+      step_(config, experiment, plan, length, communicator) {
     progress_.global_batch_size = length.global_batch_size;
-    experiment.model().set_dropout_in_frozen(config.frozen_dropout);
 }
 
 double Trainer::epoch() const {
@@ -82,17 +76,10 @@ TrainOutcome Trainer::run(const StopSignal& stop) {
         events_.emplace(run_.path(), progress_.step + 1);
     Progress bar(Progress::mode_of(config_.progress, communicator_.rank()), "train", length_.total_steps);
     while (progress_.step < length_.total_steps && !outcome.stopped) {
-        const std::int64_t samples_before = progress_.samples;
-        const std::int64_t tokens_before = progress_.tokens;
-        enter_stage(bar);
-        storage_.zero_gradients();
-        const double local_loss = forward_backward(progress_.step, window);
-        const bool logs = logs_after(progress_.step + 1);
-        const dist::StepReport report = optimizer_.step({progress_.step, config_.max_grad_norm, local_loss, logs});
-        log(report, window, bar);
-        ++outcome.steps;
-        outcome.samples += progress_.samples - samples_before;
-        outcome.tokens += progress_.tokens - tokens_before;
+        announce_stage(bar);
+        const MadeStep made = step_.make(progress_.step, logs_after(progress_.step + 1));
+        count(made.work, window, outcome);
+        log(made.report, window, bar);
         outcome.stopped = communicator_.all_reduce_max(stop.requested() ? 1 : 0) > 0;
         const auto paused = Clock::now();
         if (evaluates_after(progress_.step)) evaluate_and_log(bar);
@@ -104,8 +91,7 @@ TrainOutcome Trainer::run(const StopSignal& stop) {
 }
 
 /// Where a stage begins, and where a run goes on in one, says what learns from here.
-void Trainer::enter_stage(Progress& bar) {
-    storage_.enter(progress_.step);
+void Trainer::announce_stage(Progress& bar) {
     const optim::Stage& stage = plan_.stage_at(progress_.step);
     if (plan_.stages.size() == 1 || &stage == announced_) return;
     announced_ = &stage;
@@ -117,40 +103,15 @@ void Trainer::enter_stage(Progress& bar) {
                          stage.end_step, names.size(), plan_.groups.size(), fmt::join(names, ", ")));
 }
 
-/// All micro-batches of this rank; gradients add up in storage. Returns this rank's part of the step's loss.
-double Trainer::forward_backward(std::int64_t step, Window& window) {
-    const auto batch = sampler_.global_batch(step / length_.steps_per_epoch, step % length_.steps_per_epoch);
-    const auto batch_size = static_cast<std::int64_t>(batch.size());
-    const data::BatchShape shape{config_.per_device_train_batch_size, communicator_.size(),
-                                 config_.gradient_accumulation_steps};
-    const models::DropoutKey dropout{static_cast<std::uint64_t>(config_.seed), step};
-    double loss_part = 0;
-    for (std::int64_t micro = 0; micro < shape.accumulation; ++micro) {
-        const auto part = data::micro_batch(shape, batch_size, communicator_.rank(), micro);
-        if (part.empty()) continue;
-        const auto samples = batch.subspan(static_cast<std::size_t>(part.begin), static_cast<std::size_t>(part.size()));
-        const Batch inputs = experiment_.train->batch(samples, part.begin);
-        torch::Tensor loss;
-        {
-            const PhaseTimer timer(window.forward);
-            const auto logits = experiment_.model().forward(inputs.input, dropout);
-            // The sum over this rank's samples divided by the count of all: summing over ranks gives the global mean.
-            loss = models::loss_sum(logits, inputs.labels, experiment_.regression()) / static_cast<double>(batch_size);
-            loss_part += loss.item<double>();
-        }
-        const PhaseTimer timer(window.backward);
-        loss.backward();
-    }
-    count_batch(batch, window);
-    return loss_part;
-}
-
-void Trainer::count_batch(std::span<const std::int64_t> batch, Window& window) {
-    std::int64_t tokens = 0;
-    for (const auto sample : batch) tokens += experiment_.train->length(sample);
-    window.tokens += tokens;
-    progress_.tokens += tokens;
-    progress_.samples += static_cast<std::int64_t>(batch.size());
+void Trainer::count(const StepWork& work, Window& window, TrainOutcome& outcome) {
+    window.forward += work.forward_seconds;
+    window.backward += work.backward_seconds;
+    window.tokens += work.tokens;
+    progress_.tokens += work.tokens;
+    progress_.samples += work.samples;
+    outcome.tokens += work.tokens;
+    outcome.samples += work.samples;
+    ++outcome.steps;
 }
 
 void Trainer::log(const dist::StepReport& report, Window& window, Progress& bar) {
@@ -178,7 +139,7 @@ void Trainer::log(const dist::StepReport& report, Window& window, Progress& bar)
     record.skipped_steps = progress_.skipped_steps;
     if (plan_.stages.size() > 1) record.stage = plan_.stage_at(progress_.step - 1).name;
     record.bytes_sent = report.traffic.bytes();
-    record.optimizer_bytes = storage_.memory().state_bytes;
+    record.optimizer_bytes = step_.storage().memory().state_bytes;
     for (std::size_t group = 0; group < plan_.groups.size(); ++group) {
         const std::string& name = plan_.groups[group].name;
         record.learning_rates.emplace_back(name, plan_.learning_rate(group, progress_.step - 1));
@@ -232,20 +193,20 @@ void Trainer::write_events(const nlohmann::json& results) const {
 void Trainer::save() {
     const auto folder = dist::write_checkpoint(
         communicator_, run_.path(),
-        checkpoint_content(config_, experiment_, plan_, storage_, progress_, epoch(), communicator_));
+        checkpoint_content(config_, experiment_, plan_, step_.storage(), progress_, epoch(), communicator_));
     if (communicator_.rank() != 0) return;
     dist::rotate_checkpoints(run_.path(), config_.save_total_limit);
 }
 
 void Trainer::resume(const std::filesystem::path& checkpoint) {
-    progress_ = restore(checkpoint, experiment_, plan_, storage_, communicator_);
+    progress_ = restore(checkpoint, experiment_, plan_, step_.storage(), communicator_);
     progress_.global_batch_size = length_.global_batch_size;
     if (progress_.step > length_.total_steps) {
         throw dist::AgreedUserError(
             fmt::format("{}: is at update {}, but this run ends at {}; raise num_train_epochs or max_steps",
                         checkpoint.string(), progress_.step, length_.total_steps));
     }
-    optimizer_.gather_parameters();
+    step_.optimizer().gather_parameters();
 }
 
 }  // namespace strata::app

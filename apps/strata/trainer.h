@@ -1,4 +1,4 @@
-// The training loop, top to bottom: sample, forward, backward, update, log, evaluate, save, stop.
+// The training loop, top to bottom: make a step (train_step.h), log, evaluate, save, stop.
 #pragma once
 
 #include <nlohmann/json.hpp>
@@ -13,11 +13,9 @@
 #include "apps/strata/stop_signal.h"
 #include "apps/strata/train_plan.h"
 #include "apps/strata/train_progress.h"
+#include "apps/strata/train_step.h"
 #include "apps/strata/training_log.h"
-#include "data/sampler.h"
-#include "dist/group_storage.h"
 #include "dist/mpi_communicator.h"
-#include "dist/zero_optimizer.h"
 
 namespace strata::app {
 
@@ -51,9 +49,8 @@ class Trainer {
   private:
     struct Window;
 
-    void enter_stage(Progress& bar);
-    double forward_backward(std::int64_t step, Window& window);
-    void count_batch(std::span<const std::int64_t> batch, Window& window);
+    void announce_stage(Progress& bar);
+    void count(const StepWork& work, Window& window, TrainOutcome& outcome);
     void log(const dist::StepReport& report, Window& window, Progress& bar);
     void evaluate_and_log(Progress& bar);
     void save();
@@ -68,9 +65,7 @@ class Trainer {
     RunLength length_;
     dist::MpiCommunicator& communicator_;
     const RunDirectory& run_;
-    data::Sampler sampler_;
-    dist::GroupStorage storage_;
-    dist::ZeroOptimizer optimizer_;
+    TrainStep step_;
     TrainProgress progress_;
     std::optional<EventFile> events_;  // rank 0's, where they are wanted
     const optim::Stage* announced_ = nullptr;
