@@ -14,6 +14,9 @@
 namespace strata::app {
 namespace {
 
+/// Commands that the tables of groups and stages are for.
+constexpr unsigned commands_with_tables = command_train | command_plan | command_lr_find;
+
 struct CommandEntry {
     Command command;
     std::string name;
@@ -26,6 +29,7 @@ const std::vector<CommandEntry>& commands() {
         {command_evaluate, "evaluate", "Measure a model on labelled data"},
         {command_predict, "predict", "Write a model's predictions"},
         {command_plan, "plan", "Show groups, rates and memory before any run: no GPU, MPI or data needed"},
+        {command_lr_find, "lr-find", "Find a learning rate by a range test, which leaves no trace in the model"},
         {command_tokenize, "tokenize", "Print the token ids of each line"},
         {command_inspect, "checkpoint", "Look into a checkpoint: checkpoint inspect FOLDER"},
     };
@@ -85,9 +89,10 @@ bool is_option_table(const std::string& name) {
 
 [[noreturn]] void unknown_table(const std::string& where, const std::string& name) {
     std::vector<std::string> known = config_table_names();
-    known.insert(known.begin(), "groups");
-    user_error("{}: unknown table [{}].{} The tables: [groups], [[group]], [[stage]], [gradual], [fine_tune].", where,
-               name, did_you_mean(name, known));
+    known.insert(known.begin(), {"groups", "lr_find"});
+    user_error(
+        "{}: unknown table [{}].{} The tables: [groups], [[group]], [[stage]], [gradual], [fine_tune], [lr_find].",
+        where, name, did_you_mean(name, known));
 }
 
 void apply_file(Config& config, const std::string& file) {
@@ -144,7 +149,7 @@ std::string command_help(const CommandEntry& entry) {
                             initial.empty() ? "" : fmt::format(" (default: {})", initial),
                             option.table.empty() ? "" : fmt::format(" [key in [{}]]", option.table));
     }
-    if ((entry.command & (command_train | command_plan)) != 0) text += config_tables_help();
+    if ((entry.command & commands_with_tables) != 0) text += config_tables_help();
     return text + "\nFlags are written with underscores or dashes; each is also a key of the configuration file.\n";
 }
 
@@ -253,7 +258,7 @@ std::string to_toml(const Config& config, unsigned commands_mask, bool full) {
             text += fmt::format("{} = {}\n", option.name, value);
         }
     }
-    if ((commands_mask & (command_train | command_plan)) != 0) text += config_tables_toml(config);
+    if ((commands_mask & commands_with_tables) != 0) text += config_tables_toml(config);
     return text;
 }
 

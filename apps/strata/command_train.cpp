@@ -23,12 +23,6 @@ namespace strata::app {
 namespace fs = std::filesystem;
 namespace {
 
-void say(const dist::Communicator& communicator, const std::string& text) {
-    if (communicator.rank() != 0) return;
-    std::printf("%s\n", text.c_str());
-    std::fflush(stdout);
-}
-
 std::string data_summary(const Experiment& experiment) {
     std::string text = fmt::format("data: {} training samples", experiment.train->size());
     for (const auto& set : experiment.validation) text += fmt::format(", {} for evaluation", set.corpus->size());
@@ -123,6 +117,12 @@ void finish(const Config& config, Trainer& trainer, const TrainOutcome& outcome,
 }
 
 }  // namespace
+
+void say(const dist::Communicator& communicator, const std::string& text) {
+    if (communicator.rank() != 0) return;
+    std::printf("%s\n", text.c_str());
+    std::fflush(stdout);
+}
 
 int run_train(const Config& config, dist::MpiCommunicator& communicator) {
     const StopSignal stop;

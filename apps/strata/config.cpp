@@ -147,6 +147,13 @@ void validate_stages(const Config& config) {
     if (ways > 1) user_error("stages are given in {} ways: of [[stage]], [gradual] and [fine_tune], keep one", ways);
 }
 
+void validate_range_test(const Config& config) {
+    optim::check_range_test(range_test_of(config));
+    if (config.each_group && !config.range_group.empty()) {
+        user_error("each_group tests every group, group one alone ('{}'); keep one", config.range_group);
+    }
+}
+
 void validate_run(const Config& config) {
     require_positive(config.per_device_train_batch_size, "per_device_train_batch_size");
     require_positive(config.per_device_eval_batch_size, "per_device_eval_batch_size");
@@ -219,11 +226,16 @@ std::string effective_split(const Config& config) {
     return config.group_tables.empty() ? "layer-decay" : "rules";
 }
 
+optim::RangeTestConfig range_test_of(const Config& config) {
+    return {config.start_lr, config.end_lr, config.num_it, config.stop_div};
+}
+
 void validate(const Config& config) {
     naming_places(config, [&] {
         validate_update(config);
         validate_groups(config);
         validate_stages(config);
+        validate_range_test(config);
         validate_run(config);
     });
 }

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "optim/optimizer.h"
+#include "optim/range_test.h"
 
 namespace strata::app {
 
@@ -145,6 +146,15 @@ struct Config {
     std::optional<GradualTable> gradual;
     std::optional<FineTuneTable> fine_tune;
 
+    // Range test (lr-find)
+    double start_lr = optim::RangeTestConfig{}.start_lr;
+    double end_lr = optim::RangeTestConfig{}.end_lr;
+    std::int64_t num_it = optim::RangeTestConfig{}.num_it;
+    bool stop_div = true;
+    std::string range_group;
+    bool each_group = false;
+    std::string range_stage;
+
     // Logging, evaluation, saving
     std::int64_t logging_steps = 500;
     std::string report_to = "tensorboard";
@@ -155,7 +165,7 @@ struct Config {
     std::int64_t save_total_limit = 0;
     std::string progress = "auto";
 
-    // Outputs of plan and predict
+    // Outputs of plan, lr-find and predict
     std::string output;
     std::string json;
     std::string csv;
@@ -189,6 +199,9 @@ std::string effective_policy(const Config& config);
 
 /// The policy whose groups `slice` gives rates to.
 std::string effective_split(const Config& config);
+
+/// What lr-find is to test.
+optim::RangeTestConfig range_test_of(const Config& config);
 
 /// Throws UserError, naming the key, its place and the remedy, for values out of range and combinations that
 /// contradict.

@@ -33,6 +33,7 @@ std::string host_name() {
 
 int dispatch(const CommandLine& line, dist::MpiCommunicator& communicator) {
     if (line.command == command_train) return run_train(line.config, communicator);
+    if (line.command == command_lr_find) return run_lr_find(line.config, communicator);
     if (line.command == command_evaluate) return run_evaluate(line.config, communicator);
     return run_predict(line.config, communicator);
 }

@@ -6,10 +6,10 @@
 namespace strata::app {
 namespace {
 
-constexpr unsigned model_commands =
-    command_train | command_evaluate | command_predict | command_plan | command_tokenize;
-constexpr unsigned plan_commands = command_train | command_plan;
-constexpr unsigned data_commands = command_train | command_evaluate | command_predict | command_plan;
+constexpr unsigned step_commands = command_train | command_lr_find;  // those that make training steps
+constexpr unsigned plan_commands = step_commands | command_plan;
+constexpr unsigned data_commands = plan_commands | command_evaluate | command_predict;
+constexpr unsigned model_commands = data_commands | command_tokenize;
 
 // Names that optim parses are optim's to refuse; the table lists them for --help.
 void check_optimizer(std::string_view name) {
@@ -55,6 +55,7 @@ std::vector<Option> make_table() {
     const std::string run = "Run";
     const std::string update = "Optimizer and schedule";
     const std::string groups = "Groups: a learning rate for each layer";
+    const std::string range = "Range test";
     const std::string reports = "Logging, evaluation, saving";
     const std::string outputs = "Output";
     using C = Config;
@@ -85,7 +86,7 @@ std::vector<Option> make_table() {
          ""},
         {"hidden_dropout_prob",
          &C::hidden_dropout_prob,
-         command_train,
+         step_commands,
          model,
          "Dropout of hidden states; default: config.json's",
          "",
@@ -93,7 +94,7 @@ std::vector<Option> make_table() {
          ""},
         {"attention_probs_dropout_prob",
          &C::attention_probs_dropout_prob,
-         command_train,
+         step_commands,
          model,
          "Dropout of attention probabilities; default: config.json's",
          "",
@@ -101,7 +102,7 @@ std::vector<Option> make_table() {
          ""},
         {"frozen_dropout",
          &C::frozen_dropout,
-         command_train,
+         step_commands,
          model,
          "Drop in frozen layers too; without it a frozen layer is a fixed function",
          "",
@@ -183,7 +184,7 @@ std::vector<Option> make_table() {
          "",
          {},
          ""},
-        {"shuffle", &C::shuffle, command_train, data, "Shuffle the training data anew each epoch", "", {}, ""},
+        {"shuffle", &C::shuffle, step_commands, data, "Shuffle the training data anew each epoch", "", {}, ""},
 
         {"output_dir", &C::output_dir, command_train | command_evaluate, run, "The run directory", "", {}, ""},
         {"overwrite_output_dir",
@@ -212,7 +213,7 @@ std::vector<Option> make_table() {
          ""},
         {"seed",
          &C::seed,
-         command_train | command_evaluate | command_predict,
+         step_commands | command_evaluate | command_predict,
          run,
          "Seed of the data order, dropout and new weights",
          "",
@@ -292,7 +293,7 @@ std::vector<Option> make_table() {
         {"nesterov", &C::nesterov, plan_commands, update, "SGD with Nesterov momentum", "", {}, ""},
         {"max_grad_norm",
          &C::max_grad_norm,
-         command_train,
+         step_commands,
          update,
          "Clip the global gradient norm; 0: do not",
          "",
@@ -383,6 +384,49 @@ std::vector<Option> make_table() {
          {},
          ""},
 
+        {"start_lr", &C::start_lr, command_lr_find, range, "Rate of the first update", "lr_find", {}, ""},
+        {"end_lr",
+         &C::end_lr,
+         command_lr_find,
+         range,
+         "Rate that the updates grow towards, each by the same factor",
+         "lr_find",
+         {},
+         ""},
+        {"num_it", &C::num_it, command_lr_find, range, "Updates from start_lr to end_lr", "lr_find", {}, ""},
+        {"stop_div",
+         &C::stop_div,
+         command_lr_find,
+         range,
+         "End early where the smoothed loss exceeds four times its least",
+         "lr_find",
+         {},
+         ""},
+        {"group",
+         &C::range_group,
+         command_lr_find,
+         range,
+         "Test this group alone, the others frozen; without it all together, each at the rate times its multiplier",
+         "lr_find",
+         {},
+         ""},
+        {"each_group",
+         &C::each_group,
+         command_lr_find,
+         range,
+         "Test each group alone, one after another",
+         "lr_find",
+         {},
+         ""},
+        {"stage",
+         &C::range_stage,
+         command_lr_find,
+         range,
+         "Test what this stage trains; without it the first",
+         "lr_find",
+         {},
+         ""},
+
         {"logging_steps", &C::logging_steps, command_train, reports, "Log each so many updates", "", {}, ""},
         {"report_to",
          &C::report_to,
@@ -427,7 +471,7 @@ std::vector<Option> make_table() {
          ""},
         {"progress",
          &C::progress,
-         command_train | command_evaluate | command_predict,
+         step_commands | command_evaluate | command_predict,
          reports,
          "A bar on a terminal, plain lines elsewhere",
          "",
@@ -435,9 +479,23 @@ std::vector<Option> make_table() {
          ""},
 
         {"output", &C::output, command_predict, outputs, "Predictions, one JSON object a line", "", {}, ""},
-        {"json", &C::json, command_plan, outputs, "Write the plan as JSON to this file", "", {}, ""},
+        {"json",
+         &C::json,
+         command_plan | command_lr_find,
+         outputs,
+         "Write the plan, or the range test, as JSON to this file",
+         "",
+         {},
+         ""},
         {"csv", &C::csv, command_plan, outputs, "Write each group's rate at each step to this file", "", {}, ""},
-        {"svg", &C::svg, command_plan, outputs, "Draw each group's rate over time to this file", "", {}, ""},
+        {"svg",
+         &C::svg,
+         command_plan | command_lr_find,
+         outputs,
+         "Draw each group's rate over time, or the range test's losses over rates, to this file",
+         "",
+         {},
+         ""},
         {"explain",
          &C::explain,
          command_plan,

@@ -21,6 +21,7 @@ enum Command : unsigned {
     command_plan = 1u << 3,
     command_tokenize = 1u << 4,
     command_inspect = 1u << 5,
+    command_lr_find = 1u << 6,
 };
 
 struct Option {

@@ -116,7 +116,8 @@ TEST_F(ConfigFile, effective_configuration_parses_back_to_itself) {
 TEST(Help, lists_exactly_the_options_the_parser_takes) {
     for (const auto& [command, name] :
          {std::pair{command_train, "train"}, std::pair{command_plan, "plan"}, std::pair{command_predict, "predict"},
-          std::pair{command_evaluate, "evaluate"}, std::pair{command_tokenize, "tokenize"}}) {
+          std::pair{command_evaluate, "evaluate"}, std::pair{command_tokenize, "tokenize"},
+          std::pair{command_lr_find, "lr-find"}}) {
         const CommandLine line = parse({name, "--help"});
         ASSERT_TRUE(line.help);
         for (const auto& option : option_table()) {
