@@ -289,28 +289,6 @@ TEST_F(Zero, PaddingStaysZero) {
     }
 }
 
-/// Collectives of one step over `count` groups that share `elements`.
-std::int64_t calls_of_a_step(Communicator& communicator, int count, std::int64_t elements) {
-    std::vector<TestGroup> groups;
-    for (int i = 0; i < count; ++i) {
-        const std::string name = "p" + std::to_string(i);
-        groups.push_back({name, 1.0, {{name, {elements / count}}}});
-    }
-    const optim::Plan plan = make_test_plan(groups, communicator.size());
-    GroupStorage storage(plan, make_parameters(groups), communicator.rank());
-    ZeroOptimizer zero(plan, storage, communicator, {.reduce_bytes = 1 << 20, .gather_bytes = 1 << 20});
-    return zero.step({0, 1.0, 0.0}).traffic.calls();
-}
-
-TEST_F(Zero, CollectivesFollowBytesAndNotGroups) {
-    // 50 x 768 x 64 elements: 9.4 MiB of fp32, whole slices for 1, 2, 3 and 4 ranks.
-    const std::int64_t elements = std::int64_t{50} * 768 * 64;
-    const std::int64_t one = calls_of_a_step(communicator_, 1, elements);
-    EXPECT_EQ(one, 1 + 10 + 10) << "norms, reductions and gathers of 1 MiB";
-    EXPECT_EQ(calls_of_a_step(communicator_, 50, elements), one);
-    EXPECT_EQ(calls_of_a_step(communicator_, 400, elements), one);
-}
-
 TEST_F(Zero, GatherParametersSpreadsWhatWasLoadedIntoSlices) {
     Training run(awkward_groups(), communicator_);
     for (std::size_t g = 0; g < run.storage.groups(); ++g) {
