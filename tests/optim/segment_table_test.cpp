@@ -5,6 +5,7 @@
 
 #include <gtest/gtest.h>
 
+#include <stdexcept>
 #include <vector>
 
 namespace strata::optim {
@@ -121,6 +122,16 @@ TEST(BuildSpans, NeverMergesAcrossGroupsAndLeavesFrozenOnesOut) {
         EXPECT_TRUE(span.group == 1 || span.group == 3);
     }
     EXPECT_TRUE(build_spans(plan, 0, {false, false, false, false}, memory.buffers).empty());
+}
+
+TEST(BuildSpans, RefusesRanksAndTablesThatDoNotFit) {
+    const Plan plan = plan_of({{"a.weight", {100}}}, 2);
+    const std::vector<SliceBuffers> buffers(1);
+    EXPECT_NO_THROW(build_spans(plan, 1, {true}, buffers));
+    EXPECT_THROW(build_spans(plan, 2, {true}, buffers), std::logic_error);
+    EXPECT_THROW(build_spans(plan, -1, {true}, buffers), std::logic_error);
+    EXPECT_THROW(build_spans(plan, 0, {true, true}, buffers), std::logic_error);
+    EXPECT_THROW(build_spans(plan, 0, {true}, {}), std::logic_error);
 }
 
 TEST(BuildSpans, MissingMomentsStayMissing) {
