@@ -13,6 +13,7 @@
 
 #include "apps/strata/report/page.h"
 #include "run_folder.h"
+#include "tests/support/scratch_folder.h"
 
 namespace strata::app::report {
 namespace {
@@ -20,7 +21,7 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 using testing_support::make_run;
-using testing_support::Scratch;
+using testing_support::ScratchFolder;
 
 struct View {
     const char* name;
@@ -159,7 +160,7 @@ class ReportInBrowser : public testing::TestWithParam<View> {
         }
     }
 
-    Scratch scratch_{"report_browser"};
+    ScratchFolder scratch_;
 };
 
 TEST_P(ReportInBrowser, OneRunWithStages) {

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "run_folder.h"
+#include "tests/support/scratch_folder.h"
 
 namespace strata::app::report {
 namespace {
@@ -14,7 +15,7 @@ using testing::HasSubstr;
 using testing::Not;
 using testing_support::MadeUpRun;
 using testing_support::make_run;
-using testing_support::Scratch;
+using testing_support::ScratchFolder;
 
 std::size_t count_of(const std::string& text, const std::string& part) {
     std::size_t count = 0;
@@ -23,7 +24,7 @@ std::size_t count_of(const std::string& text, const std::string& part) {
 }
 
 TEST(ReportPage, HasAChartForEverythingThatIsLogged) {
-    const Scratch scratch("page_whole");
+    const ScratchFolder scratch;
     const std::string page = report_page({make_run(scratch.path(), {.stages = true, .skipped = 7})});
     for (const char* id :
          {"loss", "metrics", "grad-norm", "rates", "grad-norms", "weight-norms", "update-ratios", "phases", "speed"}) {
@@ -36,21 +37,21 @@ TEST(ReportPage, HasAChartForEverythingThatIsLogged) {
 }
 
 TEST(ReportPage, LeavesOutWhatIsNotLogged) {
-    const Scratch scratch("page_old");
+    const ScratchFolder scratch;
     const std::string page = report_page({make_run(scratch.path(), {.weights = false})});
     EXPECT_THAT(page, AllOf(HasSubstr("id=\"grad-norms\""), Not(HasSubstr("id=\"weight-norms\"")),
                             Not(HasSubstr("id=\"update-ratios\"")), Not(HasSubstr("class=\"skipped\""))));
 }
 
 TEST(ReportPage, NeedsNothingFromOutside) {
-    const Scratch scratch("page_alone");
+    const ScratchFolder scratch;
     const std::string page = report_page({make_run(scratch.path(), {})});
     EXPECT_THAT(page, AllOf(Not(HasSubstr("http:")), Not(HasSubstr("https:")), Not(HasSubstr(" src=")),
                             Not(HasSubstr("@import")), Not(HasSubstr("url("))));
 }
 
 TEST(ReportPage, NamesAreTextWhateverTheyHold) {
-    const Scratch scratch("page_hostile");
+    const ScratchFolder scratch;
     const auto folder = make_run(scratch.path(), {.name = "<script>alert('run')&\""});
     // No plan has a group of such a name, but a file may.
     for (const char* name : {"plan.json", "metrics.jsonl"}) {
@@ -69,7 +70,7 @@ TEST(ReportPage, NamesAreTextWhateverTheyHold) {
 }
 
 TEST(ReportPage, SeveralRunsLieOverOneAnotherAndGroupsSideBySide) {
-    const Scratch scratch("page_several");
+    const ScratchFolder scratch;
     const std::string page = report_page({make_run(scratch.path(), {.name = "a", .stages = true}),
                                           make_run(scratch.path(), {.name = "b", .groups = 5, .shift = 0.1})});
     EXPECT_EQ(count_of(page, "id=\"loss\""), 1U);
@@ -80,26 +81,26 @@ TEST(ReportPage, SeveralRunsLieOverOneAnotherAndGroupsSideBySide) {
 }
 
 TEST(ReportPage, RunsOfOneNameAreToldApartByTheirPaths) {
-    const Scratch scratch("page_names");
+    const ScratchFolder scratch;
     const std::string page = report_page({make_run(scratch.path() / "x", {}), make_run(scratch.path() / "y", {})});
     EXPECT_THAT(page, AllOf(HasSubstr("/x/run</span>"), HasSubstr("/y/run</span>")));
 }
 
 TEST(ReportPage, StaysSmallHoweverLongTheRun) {
-    const Scratch scratch("page_long");
+    const ScratchFolder scratch;
     const std::string page = report_page({make_run(scratch.path(), {.groups = 62, .updates = 5000})});
     EXPECT_LT(page.size(), 1'500'000U);
     EXPECT_THAT(page, HasSubstr("the lowest and the highest of each"));
 }
 
 TEST(ReportPage, TellsOfARunThatHasNotEnded) {
-    const Scratch scratch("page_young");
+    const ScratchFolder scratch;
     EXPECT_THAT(report_page({make_run(scratch.path(), {.updates = 8, .finished = false})}),
                 HasSubstr("Not finished: 8 of 8 updates so far, as logged."));
 }
 
 TEST(ReportPage, AnEmptyRunIsAPageToo) {
-    const Scratch scratch("page_empty");
+    const ScratchFolder scratch;
     write_file_atomically(scratch.path() / "config.toml", "seed = 1\n");
     EXPECT_THAT(report_page({scratch.path()}), AllOf(HasSubstr("Nothing is logged yet."), Not(HasSubstr("<figure"))));
 }

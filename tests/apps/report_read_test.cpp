@@ -5,6 +5,7 @@
 #include "apps/strata/report/run_record.h"
 #include "core/error.h"
 #include "run_folder.h"
+#include "tests/support/scratch_folder.h"
 
 namespace strata::app::report {
 namespace {
@@ -14,7 +15,7 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing_support::MadeUpRun;
 using testing_support::make_run;
-using testing_support::Scratch;
+using testing_support::ScratchFolder;
 
 std::string error_of(const fs::path& folder) {
     try {
@@ -26,7 +27,7 @@ std::string error_of(const fs::path& folder) {
 }
 
 TEST(ReadRun, TakesWhatTheRunHasWritten) {
-    const Scratch scratch("read_run_whole");
+    const ScratchFolder scratch;
     const RunRecord run = read_run(make_run(scratch.path(), {.groups = 12, .updates = 20, .stages = true}));
     EXPECT_EQ(run.name, "run");
     ASSERT_EQ(run.steps.size(), 20U);
@@ -45,7 +46,7 @@ TEST(ReadRun, TakesWhatTheRunHasWritten) {
 }
 
 TEST(ReadRun, LeavesOutALastLineWithoutEnd) {
-    const Scratch scratch("read_run_cut");
+    const ScratchFolder scratch;
     const fs::path folder = make_run(scratch.path(), {.updates = 5, .finished = false});
     append_to_file(folder / "metrics.jsonl", "{\"step\": 6, \"los");
     const RunRecord run = read_run(folder);
@@ -55,7 +56,7 @@ TEST(ReadRun, LeavesOutALastLineWithoutEnd) {
 }
 
 TEST(ReadRun, LaterLinesReplaceThoseOfTheSameUpdates) {
-    const Scratch scratch("read_run_again");
+    const ScratchFolder scratch;
     const fs::path folder = make_run(scratch.path(), {.updates = 5});
     append_to_file(folder / "metrics.jsonl", "{\"step\":4,\"loss\":7}\n{\"step\":5,\"loss\":8}\n");
     const RunRecord run = read_run(folder);
@@ -65,14 +66,14 @@ TEST(ReadRun, LaterLinesReplaceThoseOfTheSameUpdates) {
 }
 
 TEST(ReadRun, ResultsOfAnEarlierEndAreNotThoseOfARunThatGoesOn) {
-    const Scratch scratch("read_run_on");
+    const ScratchFolder scratch;
     const fs::path folder = make_run(scratch.path(), {.updates = 5});
     append_to_file(folder / "metrics.jsonl", "{\"step\":6,\"loss\":7}\n");
     EXPECT_FALSE(read_run(folder).finished());
 }
 
 TEST(ReadRun, AYoungRunHasNothingYet) {
-    const Scratch scratch("read_run_young");
+    const ScratchFolder scratch;
     write_file_atomically(scratch.path() / "config.toml", "seed = 1\n");
     const RunRecord run = read_run(scratch.path());
     EXPECT_TRUE(run.steps.empty());
@@ -83,7 +84,7 @@ TEST(ReadRun, AYoungRunHasNothingYet) {
 }
 
 TEST(ReadRun, DoesWithoutAPlan) {
-    const Scratch scratch("read_run_planless");
+    const ScratchFolder scratch;
     const fs::path folder = make_run(scratch.path(), {.updates = 5});
     fs::remove(folder / "plan.json");
     const RunRecord run = read_run(folder);
@@ -92,7 +93,7 @@ TEST(ReadRun, DoesWithoutAPlan) {
 }
 
 TEST(ReadRun, NamesFileAndLineOfWhatIsMalformed) {
-    const Scratch scratch("read_run_bad");
+    const ScratchFolder scratch;
     const fs::path folder = make_run(scratch.path(), {.updates = 3});
     const std::string metrics = read_file(folder / "metrics.jsonl");
     write_file_atomically(folder / "metrics.jsonl", metrics + "{\"step\": 4,, }\n{\"step\":5}\n");
@@ -114,7 +115,7 @@ TEST(ReadRun, NamesFileAndLineOfWhatIsMalformed) {
 }
 
 TEST(ReadRun, RefusesWhatIsNoRunAndNamesTheRunsNearby) {
-    const Scratch scratch("read_run_none");
+    const ScratchFolder scratch;
     make_run(scratch.path(), {.name = "first"});
     EXPECT_THAT(error_of(scratch.path() / "frist"), AllOf(HasSubstr("no such folder"), HasSubstr(": first")));
     EXPECT_THAT(error_of(scratch.path()), AllOf(HasSubstr("is no run directory"), HasSubstr(": first")));

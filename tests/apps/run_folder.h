@@ -1,8 +1,6 @@
 // A run directory with made-up content, for the tests of reports.
 #pragma once
 
-#include <unistd.h>
-
 #include <cmath>
 #include <filesystem>
 #include <nlohmann/json.hpp>
@@ -12,24 +10,7 @@
 #include "core/file.h"
 #include "optim/plan_output.h"
 
-namespace strata::app::testing_support {
-
-/// A folder that is removed when it goes. ctest runs tests side by side: the process number keeps their folders apart.
-class Scratch {
-  public:
-    explicit Scratch(const std::string& name)
-        : path_(std::filesystem::path(::testing::TempDir()) / (name + std::to_string(::getpid()))) {
-        std::filesystem::remove_all(path_);
-        std::filesystem::create_directories(path_);
-    }
-    ~Scratch() { std::filesystem::remove_all(path_); }
-    Scratch(const Scratch&) = delete;
-    Scratch& operator=(const Scratch&) = delete;
-    const std::filesystem::path& path() const { return path_; }
-
-  private:
-    std::filesystem::path path_;
-};
+namespace strata::testing_support {
 
 struct MadeUpRun {
     std::string name = "run";
@@ -124,4 +105,4 @@ inline std::filesystem::path make_run(const std::filesystem::path& parent, const
     return folder;
 }
 
-}  // namespace strata::app::testing_support
+}  // namespace strata::testing_support
