@@ -10,6 +10,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
+#include <ostream>
 
 #include "apps/strata/report/page.h"
 #include "run_folder.h"
@@ -28,6 +29,11 @@ struct View {
     int width;
     bool dark;
 };
+
+/// What a test is called by.
+void PrintTo(const View& view, std::ostream* out) {
+    *out << view.name;
+}
 
 std::string chromium() {
     for (const char* name : {"chromium", "chromium-browser", "google-chrome", "google-chrome-stable"}) {
