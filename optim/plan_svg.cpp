@@ -1,6 +1,7 @@
 // The rates of a plan as a drawing. Units: pixels, steps, learning rates.
 #include "optim/plan_output.h"
 #include "optim/svg_axes.h"
+#include "optim/svg_ink.h"
 #include "optim/text_table.h"
 
 #include <fmt/format.h>
@@ -17,13 +18,15 @@ namespace strata::optim {
 
 namespace {
 
+using svg::escaped;
+
 constexpr std::size_t legend_columns = 4;
 constexpr std::size_t legend_entries = 32;  // of more groups, this many are named
 constexpr std::size_t legend_name = 22;     // characters
 constexpr double legend_top = svg::bottom + 64;
 constexpr double legend_line = 20;
 
-constexpr std::string_view style = R"(<style>
+constexpr std::string_view style = R"(
 text{font:13px system-ui,sans-serif;fill:#1f2328}
 .title{font-size:15px;font-weight:600}
 .small{font-size:12px}
@@ -40,46 +43,13 @@ text{fill:#e6edf3}
 .band:nth-child(odd){fill:#0d1117}
 .grid{stroke:#343c46}
 .axis{stroke:#9198a1}
-}
-</style>
 )";
 
-std::string escaped(std::string_view text) {
-    std::string out;
-    for (const char c : text) {
-        switch (c) {
-            case '&':
-                out += "&amp;";
-                break;
-            case '<':
-                out += "&lt;";
-                break;
-            case '>':
-                out += "&gt;";
-                break;
-            case '"':
-                out += "&quot;";
-                break;
-            default:
-                out += c;
-        }
-    }
-    return out;
-}
-
-/// From blue at the input over violet and red to orange at the head: no yellow, which white swallows, and the darkest
-/// hue, between blue and violet, lighter than the others, for black's sake.
-std::string colour(std::size_t group, std::size_t groups) {
-    const double position = groups < 2 ? 1.0 : static_cast<double>(group) / static_cast<double>(groups - 1);
-    const double hue = std::fmod(212.0 + position * 174.0, 360.0);
-    const double lightness = 0.54 + 0.12 * std::max(0.0, 1.0 - std::abs(hue - 245.0) / 45.0);
-    const double chroma = (1.0 - std::abs(2.0 * lightness - 1.0)) * 0.78;
-    const auto channel = [&](double offset) {
-        const double place = std::fmod(offset + hue / 30.0, 12.0);
-        const double value = lightness - chroma / 2.0 * std::clamp(std::min(place - 3.0, 9.0 - place), -1.0, 1.0);
-        return static_cast<int>(std::lround(255.0 * value));
-    };
-    return fmt::format("#{:02x}{:02x}{:02x}", channel(0), channel(8), channel(4));
+std::string style_element(std::size_t groups) {
+    // The style ends in its rules for dark paper.
+    return fmt::format("<style>\n{}{}{}\n}}\n</style>\n",
+                       svg::group_colour_rules(groups, svg::Paper::light, ".g", "stroke"), style,
+                       svg::group_colour_rules(groups, svg::Paper::dark, ".g", "stroke"));
 }
 
 /// About a step a pixel, the ends and the end of the warm-up for certain.
@@ -96,49 +66,25 @@ std::vector<std::int64_t> sampled_steps(const Plan& plan, const Stage& stage) {
     return out;
 }
 
-using Points = std::vector<std::array<double, 2>>;
-
-/// Without the points that lie, to a tenth of a pixel, on the lines between those that stay.
-Points thinned(const Points& points) {
-    Points out{points.front()};
-    std::size_t kept = 0;
-    for (std::size_t i = 1; i < points.size(); ++i) {
-        if (i + 1 == points.size()) {
-            out.push_back(points[i]);
-            break;
-        }
-        const auto& [x0, y0] = points[kept];
-        const auto& [x1, y1] = points[i + 1];
-        const double slope = (y1 - y0) / (x1 - x0);
-        for (std::size_t between = kept + 1; between <= i; ++between) {
-            if (std::abs(y0 + slope * (points[between][0] - x0) - points[between][1]) < 0.1) continue;
-            out.push_back(points[i]);
-            kept = i;
-            break;
-        }
-    }
-    return out;
-}
-
 /// One group's line, a piece for each stretch of stages in which it trains.
 std::string group_lines(const Plan& plan, const svg::Axes& axes, std::size_t g) {
     std::string path;
     for (const Stage& stage : plan.stages) {
         if (!stage.trainable[g]) continue;
-        Points points;
+        svg::Points points;
         for (const std::int64_t step : sampled_steps(plan, stage)) {
             points.push_back({axes.x(static_cast<double>(step)), axes.y(plan.learning_rate(g, step))});
         }
         points.push_back({axes.x(static_cast<double>(stage.end_step)), points.back()[1]});
         char command = 'M';
-        for (const auto& [x, y] : thinned(points)) {
+        for (const auto& [x, y] : svg::thinned(points)) {
             fmt::format_to(std::back_inserter(path), "{}{:.1f} {:.1f}", command, x, y);
             command = 'L';
         }
     }
     if (path.empty()) return {};
-    return fmt::format("<path class=\"line\" stroke=\"{}\" d=\"{}\"><title>{}</title></path>\n",
-                       colour(g, plan.groups.size()), path, escaped(plan.groups[g].name));
+    return fmt::format("<path class=\"line g{}\" d=\"{}\"><title>{}</title></path>\n", g, path,
+                       escaped(plan.groups[g].name));
 }
 
 /// What stands above the stages: their names where all fit, else their numbers; nothing over a run of one stage.
@@ -224,8 +170,8 @@ std::string legend(const Plan& plan, const std::vector<std::vector<RateRange>>& 
         const double x = svg::left + column * static_cast<double>(i / rows);
         const double y = legend_top + legend_line * static_cast<double>(i % rows);
         const double peak = whole_run(ranges, g).peak;
-        out += fmt::format("<line class=\"line\" stroke=\"{}\" x1=\"{:.1f}\" x2=\"{:.1f}\" y1=\"{}\" y2=\"{}\"/>\n",
-                           colour(g, plan.groups.size()), x, x + 16, y - 4, y - 4);
+        out += fmt::format("<line class=\"line g{}\" x1=\"{:.1f}\" x2=\"{:.1f}\" y1=\"{}\" y2=\"{}\"/>\n", g, x, x + 16,
+                           y - 4, y - 4);
         out += fmt::format("<text class=\"small\" x=\"{:.1f}\" y=\"{}\">{} {}<title>{}</title></text>\n", x + 22, y,
                            escaped(shortened(plan.groups[g].name)), peak > 0.0 ? fmt::format("{:.1e}", peak) : "frozen",
                            escaped(plan.groups[g].name));
@@ -250,7 +196,7 @@ std::string plan_svg(const Plan& plan) {
     std::string out =
         fmt::format("<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {} {}\" role=\"img\" aria-label=\"{}\">\n",
                     svg::width, height, title);
-    out += style;
+    out += style_element(plan.groups.size());
     out += fmt::format("<rect class=\"paper\" width=\"{}\" height=\"{}\"/>\n", svg::width, height);
     out += fmt::format("<text class=\"title\" x=\"{}\" y=\"30\">{}</text>\n", svg::left, title);
     out += bands(plan, axes);

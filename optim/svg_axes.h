@@ -3,6 +3,7 @@
 #pragma once
 
 #include "optim/plan_output.h"
+#include "optim/svg_scale.h"
 
 #include <vector>
 
@@ -18,25 +19,22 @@ inline constexpr double bottom = 420;
 class Axes {
   public:
     /// `ranges` as rate_ranges(plan) gives them. The rates' axis is logarithmic when their peaks span a factor of more
-    /// than 20: on a linear one the slow groups would lie on the ground.
+    /// than linear_span.
     Axes(const Plan& plan, const std::vector<std::vector<RateRange>>& ranges);
 
-    bool logarithmic() const { return logarithmic_; }
+    bool logarithmic() const { return rates_.is_logarithmic(); }
 
     double x(double step) const;
 
     /// What is below a logarithmic axis, 0 above all, lies on its ground.
     double y(double rate) const;
 
-    std::vector<double> rate_ticks() const;
+    std::vector<double> rate_ticks() const { return rates_.ticks(5); }
     std::vector<double> step_ticks() const;
 
   private:
-    double steps_;
-    double high_ = 0.0;
-    bool logarithmic_ = false;
-    double low_decade_ = 0.0;
-    double high_decade_ = 1.0;
+    Scale steps_;
+    Scale rates_;
 };
 
 }  // namespace strata::optim::svg

@@ -34,6 +34,22 @@ Colour shown(double lightness, double chroma, double hue) {
     return from_oklab(lightness, std::max(chroma, 0.0), hue);
 }
 
+/// WCAG 2.2's relative luminance.
+double luminance(const Colour& colour) {
+    return 0.2126 * colour[0] + 0.7152 * colour[1] + 0.0722 * colour[2];
+}
+
+/// The colour of a hue and a luminance, which rises with lightness.
+Colour with_luminance(double wanted, double chroma, double hue) {
+    double low = 0.0;
+    double high = 1.0;
+    for (int i = 0; i < 30; ++i) {
+        const double middle = (low + high) / 2;
+        (luminance(shown(middle, chroma, hue)) < wanted ? low : high) = middle;
+    }
+    return shown(low, chroma, hue);
+}
+
 int channel(double linear) {
     const double value = std::clamp(linear, 0.0, 1.0);
     const double encoded = value <= 0.0031308 ? 12.92 * value : 1.055 * std::pow(value, 1 / 2.4) - 0.055;
@@ -68,9 +84,10 @@ std::string escaped(std::string_view text) {
 std::string group_colour(std::size_t group, std::size_t groups, Paper paper) {
     const double position = groups < 2 ? 1.0 : static_cast<double>(group) / static_cast<double>(groups - 1);
     const double hue = 262.0 + 158.0 * position;  // blue, violet, magenta, red, orange
-    const double input = paper == Paper::light ? 0.34 : 0.56;
-    const double head = paper == Paper::light ? 0.665 : 0.88;
-    const Colour colour = shown(input + (head - input) * position, 0.19, hue);
+    // Cube roots of luminance, in which equal steps look about equal.
+    const double input = paper == Paper::light ? 0.32 : 0.53;
+    const double head = paper == Paper::light ? 0.65 : 0.86;
+    const Colour colour = with_luminance(std::pow(input + (head - input) * position, 3), 0.19, hue);
     return fmt::format("#{:02x}{:02x}{:02x}", channel(colour[0]), channel(colour[1]), channel(colour[2]));
 }
 

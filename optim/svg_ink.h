@@ -14,7 +14,7 @@ std::string escaped(std::string_view text);
 
 enum class Paper { light, dark };
 
-/// "#rrggbb" for one of `groups` groups, counted from the input. Lightness moves steadily from the input to the head,
+/// "#rrggbb" for one of `groups` groups, counted from the input. Luminance rises steadily from the input to the head,
 /// away from the paper at the input's end on light paper and at the head's on dark, and the hue from blue over
 /// magenta to orange: so the order can be told without seeing colours, and any group from the paper (a contrast of at
 /// least 3, WCAG 2.2's for graphics, on white and on #0d1117). Made in Oklab (Ottosson 2020), where equal steps look

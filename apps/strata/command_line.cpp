@@ -30,6 +30,7 @@ const std::vector<CommandEntry>& commands() {
         {command_predict, "predict", "Write a model's predictions"},
         {command_plan, "plan", "Show groups, rates and memory before any run: no GPU, MPI or data needed"},
         {command_lr_find, "lr-find", "Find a learning rate by a range test, which leaves no trace in the model"},
+        {command_report, "report", "Draw one run or several as one HTML page: report RUN …"},
         {command_tokenize, "tokenize", "Print the token ids of each line"},
         {command_inspect, "checkpoint", "Look into a checkpoint: checkpoint inspect FOLDER"},
     };
@@ -136,10 +137,15 @@ std::string default_text(const Option& option) {
     return text == "''" || text == "[]" ? "" : text;
 }
 
+/// The words that a command takes besides its options.
+const char* positional_hint(Command command) {
+    if (command == command_inspect) return " inspect FOLDER";
+    return command == command_report ? " RUN …" : "";
+}
+
 std::string command_help(const CommandEntry& entry) {
-    std::string text =
-        fmt::format("strata {}: {}\n\nUsage: strata {}{} [--config FILE.toml] [--option value …]\n", entry.name,
-                    entry.help, entry.name, entry.command == command_inspect ? " inspect FOLDER" : "");
+    std::string text = fmt::format("strata {}: {}\n\nUsage: strata {}{} [--config FILE.toml] [--option value …]\n",
+                                   entry.name, entry.help, entry.name, positional_hint(entry.command));
     std::string topic;
     for (const auto& option : option_table()) {
         if ((option.commands & entry.command) == 0) continue;
@@ -158,6 +164,7 @@ struct Flags {
     std::string config_file;
     bool help = false;
     std::vector<std::pair<const Option*, std::string>> values;
+    std::vector<std::string> runs;  ///< report: its words; not split at commas, as a flag's text would be
 };
 
 void refuse_extras(const std::vector<std::string>& extras, const CommandEntry& entry) {
@@ -181,7 +188,7 @@ Flags read_flags(const CommandEntry& entry, std::vector<std::string> arguments) 
     app.add_flag("--help,-h", flags.help);
     app.add_option("--config", flags.config_file);
     std::vector<std::string> positional;
-    if (entry.command == command_inspect) app.add_option("words", positional);
+    if ((entry.command & (command_inspect | command_report)) != 0) app.add_option("words", positional);
     std::vector<std::pair<const Option*, CLI::Option*>> bound;
     for (const auto& option : option_table()) {
         if ((option.commands & entry.command) == 0) continue;
@@ -210,6 +217,7 @@ Flags read_flags(const CommandEntry& entry, std::vector<std::string> arguments) 
         }
         flags.values.emplace_back(find_option("checkpoint"), positional[1]);
     }
+    flags.runs = entry.command == command_report ? positional : std::vector<std::string>{};
     return flags;
 }
 
@@ -240,6 +248,10 @@ CommandLine parse_command_line(int argc, const char* const* argv) {
         line.config.places.lines.erase(option->name);
     }
     Config& config = line.config;
+    config.runs.insert(config.runs.end(), flags.runs.begin(), flags.runs.end());
+    if (entry.command == command_report && config.runs.empty()) {
+        user_error("usage: strata report RUN …: name one run directory or several");
+    }
     if (config.num_train_epochs == -1 && !stages_set_length(config)) config.num_train_epochs = default_train_epochs;
     validate(config);
     return line;

@@ -6,6 +6,8 @@
 #include "apps/strata/evaluation.h"
 #include "apps/strata/experiment.h"
 #include "apps/strata/options.h"
+#include "apps/strata/provenance.h"
+#include "apps/strata/report/page.h"
 #include "apps/strata/results.h"
 #include "apps/strata/resuming.h"
 #include "apps/strata/run_directory.h"
@@ -46,8 +48,8 @@ void require_model_elsewhere(const Config& config) {
 }
 
 /// Writes what was asked for before it is done: a run that dies has still said what it was.
-void begin_run(const Config& config, const RunDirectory& run, const optim::Plan& plan, bool resumes,
-               std::int64_t step) {
+void begin_run(const Config& config, const RunDirectory& run, const optim::Plan& plan, const std::string& provenance,
+               bool resumes, std::int64_t step) {
     if (resumes) {
         run.resume(step);
     } else {
@@ -55,8 +57,10 @@ void begin_run(const Config& config, const RunDirectory& run, const optim::Plan&
         // "auto" with no checkpoint yet means from the start, whatever an attempt that saved nothing has left.
         run.start(config.overwrite_output_dir || config.resume_from_checkpoint == "auto");
     }
-    run.write_text("config.toml", to_toml(config, command_train, true));
+    run.write_text(config_name, to_toml(config, command_train, true));
     run.write_text("plan.csv", optim::plan_csv(plan));
+    run.write_text(plan_name, optim::plan_json(plan).dump() + "\n");
+    run.write_text(provenance_name, provenance + "\n");
 }
 
 nlohmann::json train_results(const Trainer& trainer, const TrainOutcome& outcome) {
@@ -97,6 +101,16 @@ void predict_test(const Config& config, const Experiment& experiment, const RunD
     });
 }
 
+/// A page that cannot be drawn costs no run its end.
+void write_report(const RunDirectory& run) {
+    try {
+        run.write_text(report_name, report::report_page({run.path()}));
+        std::printf("Its report is %s\n", (run.path() / report_name).c_str());
+    } catch (const std::exception& error) {
+        std::fprintf(stderr, "strata: no %s: %s\n", report_name, error.what());
+    }
+}
+
 void finish(const Config& config, Trainer& trainer, const TrainOutcome& outcome, const Experiment& experiment,
             const RunDirectory& run, dist::Communicator& communicator) {
     save_final_model(experiment, run, communicator);
@@ -114,6 +128,7 @@ void finish(const Config& config, Trainer& trainer, const TrainOutcome& outcome,
     say(communicator, results_text(results));
     if (!evaluation.empty()) say(communicator, results_text(evaluation));
     say(communicator, fmt::format("The trained model, its checkpoints and results are in {}", run.path().string()));
+    if (communicator.rank() == 0) write_report(run);
 }
 
 }  // namespace
@@ -142,7 +157,8 @@ int run_train(const Config& config, dist::MpiCommunicator& communicator) {
                                         [&] { return check_resumable(*checkpoint, config, plan, length); })
                    : 0;
     dist::collectively(communicator, "preparing " + config.output_dir, [&] {
-        if (communicator.rank() == 0) begin_run(config, run, plan, checkpoint.has_value(), from);
+        if (communicator.rank() == 0)
+            begin_run(config, run, plan, provenance(communicator), checkpoint.has_value(), from);
     });
 
     say(communicator, experiment.load_report);

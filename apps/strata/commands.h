@@ -25,5 +25,6 @@ int run_predict(const Config& config, dist::MpiCommunicator& communicator);
 int run_plan(const Config& config);
 int run_tokenize(const Config& config);
 int run_inspect(const Config& config);
+int run_report(const Config& config);
 
 }  // namespace strata::app

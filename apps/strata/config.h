@@ -165,13 +165,16 @@ struct Config {
     std::int64_t save_total_limit = 0;
     std::string progress = "auto";
 
-    // Outputs of plan, lr-find and predict
+    // Outputs of plan, lr-find, predict and report
     std::string output;
     std::string json;
     std::string csv;
     std::string svg;
     std::string explain;
     std::int64_t ranks = 1;
+
+    // report
+    std::vector<std::string> runs;
 
     // checkpoint inspect
     std::string checkpoint;

@@ -1,6 +1,5 @@
 #include "apps/strata/config_changes.h"
 
-#include <map>
 #include <sstream>
 
 #include "apps/strata/options.h"
@@ -36,8 +35,9 @@ bool is_free_to_change(const std::string& key) {
     return false;
 }
 
-/// "seed" -> "42", "[[stage]] 2: length" -> "\"1e\"". Keys of [groups] go by their names alone, as flags do.
-std::map<std::string, std::string> entries(const std::string& toml_text) {
+}  // namespace
+
+std::map<std::string, std::string> config_entries(const std::string& toml_text) {
     std::map<std::string, std::string> found;
     std::map<std::string, int> tables;
     std::string prefix;
@@ -55,13 +55,11 @@ std::map<std::string, std::string> entries(const std::string& toml_text) {
     return found;
 }
 
-}  // namespace
-
 std::string config_changes(const std::string& saved, const Config& config) {
-    std::map<std::string, std::string> before = entries(to_toml(Config{}, command_train, true));
+    std::map<std::string, std::string> before = config_entries(to_toml(Config{}, command_train, true));
     std::map<std::string, std::string> now = before;
-    for (const auto& [key, value] : entries(saved)) before[key] = value;
-    for (const auto& [key, value] : entries(to_toml(config, command_train, true))) now[key] = value;
+    for (const auto& [key, value] : config_entries(saved)) before[key] = value;
+    for (const auto& [key, value] : config_entries(to_toml(config, command_train, true))) now[key] = value;
     for (const auto& [key, value] : before) now.try_emplace(key);
     std::string text;
     for (const auto& [key, value] : now) {

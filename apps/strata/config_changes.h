@@ -1,11 +1,16 @@
 // What a run that goes on does otherwise than the one it goes on from.
 #pragma once
 
+#include <map>
 #include <string>
 
 #include "apps/strata/config.h"
 
 namespace strata::app {
+
+/// The keys of to_toml's text with their values: "seed" -> "42", "[[stage]] 2: length" -> "\"1e\"". Keys of [groups] go
+/// by their names alone, as flags do.
+std::map<std::string, std::string> config_entries(const std::string& toml_text);
 
 /// Every change from the saved configuration (to_toml's text) that changes what is learned, a line each, beginning with
 /// a line break; empty where there is none. Keys that only say where, how often or how loudly are free to change. A key

@@ -67,6 +67,7 @@ int run_distributed(const CommandLine& line, const dist::LaunchEnvironment& laun
 int run_alone(const CommandLine& line) {
     if (line.command == command_plan) return run_plan(line.config);
     if (line.command == command_tokenize) return run_tokenize(line.config);
+    if (line.command == command_report) return run_report(line.config);
     return run_inspect(line.config);
 }
 
@@ -80,7 +81,7 @@ int run(int argc, char** argv) {
             if (launch.rank == 0) std::printf("%s", line.help_text.c_str());
             return exit_done;
         }
-        const bool alone = (line.command & (command_plan | command_tokenize | command_inspect)) != 0;
+        const bool alone = (line.command & (command_plan | command_tokenize | command_inspect | command_report)) != 0;
         if (alone) return run_alone(line);
     } catch (const std::exception& error) {
         // Every rank reads the same arguments; one message is enough.

@@ -478,7 +478,15 @@ std::vector<Option> make_table() {
          {"auto", "bar", "lines", "off"},
          ""},
 
-        {"output", &C::output, command_predict, outputs, "Predictions, one JSON object a line", "", {}, ""},
+        {"output",
+         &C::output,
+         command_predict | command_report,
+         outputs,
+         "predict: the predictions, one JSON object a line; report: the page, default report.html in the run "
+         "directory, of several runs here",
+         "",
+         {},
+         ""},
         {"json",
          &C::json,
          command_plan | command_lr_find,
@@ -505,6 +513,8 @@ std::vector<Option> make_table() {
          {},
          ""},
         {"ranks", &C::ranks, command_plan, outputs, "World size to plan for", "", {}, ""},
+
+        {"runs", &C::runs, command_report, "Report", "Run directories", "", {}, ""},
 
         {"checkpoint", &C::checkpoint, command_inspect, "Checkpoint", "Checkpoint folder", "", {}, ""},
     };

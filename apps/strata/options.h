@@ -22,6 +22,7 @@ enum Command : unsigned {
     command_tokenize = 1u << 4,
     command_inspect = 1u << 5,
     command_lr_find = 1u << 6,
+    command_report = 1u << 7,
 };
 
 struct Option {

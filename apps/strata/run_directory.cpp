@@ -10,15 +10,11 @@ namespace strata::app {
 namespace fs = std::filesystem;
 namespace {
 
-constexpr const char* metrics_name = "metrics.jsonl";
-constexpr const char* evaluations_name = "evaluations.jsonl";
-constexpr const char* all_results_name = "all_results.json";
-
 /// Only what a run writes: a folder that a user named by mistake keeps everything else.
 bool is_run_file(const std::string& name) {
-    for (const char* own :
-         {"config.toml", "plan.csv", metrics_name, evaluations_name, "config.json", "model.safetensors", "vocab.txt",
-          "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "predictions.jsonl"}) {
+    for (const char* own : {config_name, "plan.csv", plan_name, provenance_name, metrics_name, evaluations_name,
+                            report_name, "config.json", "model.safetensors", "vocab.txt", "tokenizer.json",
+                            "tokenizer_config.json", "special_tokens_map.json", "predictions.jsonl"}) {
         if (name == own) return true;
     }
     if (name.starts_with("checkpoint-") || name.starts_with(event_file_prefix)) return true;
@@ -48,7 +44,7 @@ nlohmann::json read_json_if_there(const fs::path& path) {
 void RunDirectory::start(bool overwrite) const {
     if (fs::exists(path_) && !fs::is_directory(path_))
         user_error("output_dir {}: is a file, expected a folder", path_.string());
-    if (fs::exists(path_ / "config.toml") || fs::exists(path_ / metrics_name)) {
+    if (fs::exists(path_ / config_name) || fs::exists(path_ / metrics_name)) {
         if (!overwrite) {
             user_error(
                 "output_dir {}: holds another run. Go on with it: --resume_from_checkpoint auto; "

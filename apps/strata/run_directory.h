@@ -1,4 +1,5 @@
-// The folder a run leaves behind: config.toml, plan.csv, metrics.jsonl, checkpoints, results. Only rank 0 writes it.
+// The folder a run leaves behind: config.toml, plan.csv, plan.json, provenance.json, metrics.jsonl, checkpoints,
+// results, report.html. Only rank 0 writes it.
 #pragma once
 
 #include <cstdint>
@@ -10,6 +11,14 @@
 #include "apps/strata/config.h"
 
 namespace strata::app {
+
+inline constexpr const char* config_name = "config.toml";
+inline constexpr const char* plan_name = "plan.json";              ///< optim::plan_json
+inline constexpr const char* provenance_name = "provenance.json";  ///< versions, host, ranks, time of the last start
+inline constexpr const char* metrics_name = "metrics.jsonl";
+inline constexpr const char* evaluations_name = "evaluations.jsonl";
+inline constexpr const char* all_results_name = "all_results.json";
+inline constexpr const char* report_name = "report.html";
 
 class RunDirectory {
   public:

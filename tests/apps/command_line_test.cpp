@@ -117,7 +117,7 @@ TEST(Help, lists_exactly_the_options_the_parser_takes) {
     for (const auto& [command, name] :
          {std::pair{command_train, "train"}, std::pair{command_plan, "plan"}, std::pair{command_predict, "predict"},
           std::pair{command_evaluate, "evaluate"}, std::pair{command_tokenize, "tokenize"},
-          std::pair{command_lr_find, "lr-find"}}) {
+          std::pair{command_lr_find, "lr-find"}, std::pair{command_report, "report"}}) {
         const CommandLine line = parse({name, "--help"});
         ASSERT_TRUE(line.help);
         for (const auto& option : option_table()) {
@@ -125,6 +125,14 @@ TEST(Help, lists_exactly_the_options_the_parser_takes) {
             EXPECT_EQ(shown, (option.commands & command) != 0) << name << " --" << option.name;
         }
     }
+}
+
+TEST(CommandLine, report_takes_its_runs_as_words) {
+    const CommandLine line = parse({"report", "runs/a", "--output", "two.html", "runs/b, the second"});
+    EXPECT_THAT(line.config.runs, testing::ElementsAre("runs/a", "runs/b, the second"));
+    EXPECT_EQ(line.config.output, "two.html");
+    EXPECT_THAT(error_of({"report"}), HasSubstr("usage: strata report RUN"));
+    EXPECT_THAT(error_of({"report", "a", "--outptu", "x"}), HasSubstr("Did you mean 'output'?"));
 }
 
 TEST(OptionTable, names_are_unique) {

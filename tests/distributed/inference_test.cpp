@@ -4,6 +4,7 @@
 
 #include <fstream>
 
+#include "core/file.h"
 #include "tests/distributed/job.h"
 
 namespace strata::testing_support {
@@ -76,6 +77,28 @@ TEST_F(Inference, checkpoint_inspect_says_what_is_inside) {
     const JobResult job = run_strata(0, {"checkpoint", "inspect", (*scratch_ / "run/checkpoint-20").string()});
     ASSERT_EQ(job.exit_code, 0) << job.output;
     for (const char* word : {"layer_2", "head", "embeddings", "20"}) EXPECT_THAT(job.output, HasSubstr(word));
+}
+
+TEST_F(Inference, training_leaves_a_report_and_report_makes_it_again) {
+    const fs::path run = *scratch_ / "run";
+    const std::string page = strata::read_file(run / "report.html");
+    EXPECT_THAT(page, testing::AllOf(HasSubstr("id=\"loss\""), HasSubstr("id=\"rates\""),
+                                     HasSubstr("<h2 id=\"plan-h\">"), HasSubstr("2 ranks")));
+    fs::remove(run / "report.html");
+    const JobResult job = run_strata(0, {"report", run.string()});
+    ASSERT_EQ(job.exit_code, 0) << job.output;
+    EXPECT_EQ(job.output, (run / "report.html").string() + "\n");
+    EXPECT_EQ(strata::read_file(run / "report.html"), page);
+    const fs::path both = *scratch_ / "both.html";
+    EXPECT_EQ(run_strata(0, {"report", run.string(), run.string(), "--output", both.string()}).exit_code, 0);
+    EXPECT_THAT(strata::read_file(both), HasSubstr("<h1>2 runs</h1>"));
+}
+
+TEST_F(Inference, report_refuses_what_is_no_run) {
+    const JobResult missing = run_strata(0, {"report", (*scratch_ / "rnu").string()});
+    EXPECT_EQ(missing.exit_code, 2);
+    EXPECT_THAT(missing.output, testing::AllOf(HasSubstr("rnu: no such folder"), HasSubstr(": run")));
+    EXPECT_EQ(run_strata(0, {"report"}).exit_code, 2);
 }
 
 TEST_F(Inference, tokenize_prints_a_line_of_ids_for_each_line) {

@@ -90,21 +90,6 @@ int BackgroundJob::wait(double seconds) {
     return exit_code_;
 }
 
-ScratchFolder::ScratchFolder() {
-    std::string pattern = (fs::temp_directory_path() / "strata-test-XXXXXX").string();
-    path_ = ::mkdtemp(pattern.data());
-}
-
-ScratchFolder::~ScratchFolder() {
-    std::error_code ignored;
-    fs::remove_all(path_, ignored);
-}
-
-std::string ScratchFolder::write(const std::string& name, const std::string& content) const {
-    std::ofstream(path_ / name, std::ios::binary) << content;
-    return (path_ / name).string();
-}
-
 std::vector<nlohmann::json> read_lines(const fs::path& path) {
     std::ifstream file(path);
     std::vector<nlohmann::json> objects;

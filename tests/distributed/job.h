@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "tests/support/scratch_folder.h"
+
 namespace strata::testing_support {
 
 struct JobResult {
@@ -32,22 +34,6 @@ class BackgroundJob {
   private:
     int process_ = -1;
     int exit_code_ = -1;
-};
-
-/// A folder that is removed when it goes.
-class ScratchFolder {
-  public:
-    ScratchFolder();
-    ~ScratchFolder();
-    ScratchFolder(const ScratchFolder&) = delete;
-    ScratchFolder& operator=(const ScratchFolder&) = delete;
-    std::filesystem::path operator/(const std::string& name) const { return path_ / name; }
-    const std::filesystem::path& path() const { return path_; }
-    /// Writes a file in it and returns its path.
-    std::string write(const std::string& name, const std::string& content) const;
-
-  private:
-    std::filesystem::path path_;
 };
 
 /// The objects of a .jsonl file.

@@ -222,7 +222,7 @@ TEST(PlanSvg, ALineAGroupABandAStage) {
     const std::string svg = plan_svg(staged_plan());
     EXPECT_TRUE(svg.starts_with("<svg xmlns="));
     EXPECT_TRUE(svg.ends_with("</svg>\n"));
-    EXPECT_EQ(count_of(svg, "<path class=\"line\""), 2U);
+    EXPECT_EQ(count_of(svg, "<path class=\"line g"), 2U);
     EXPECT_EQ(count_of(svg, "<rect class=\"band\""), 3U);
     EXPECT_THAT(svg, AllOf(HasSubstr(">slice</text>"), HasSubstr("<title>backbone</title>"),
                            HasSubstr("prefers-color-scheme:dark"), HasSubstr("(logarithmic)")));
@@ -249,7 +249,7 @@ TEST(PlanSvg, StaysSmallHoweverLongTheRun) {
     PlanConfig config = config_for(1'000'000, 1);
     config.policy = {.kind = PolicyKind::parameter_decay};
     const std::string svg = plan_svg(make_plan(testing::resnet18_manifest(), config));
-    EXPECT_EQ(count_of(svg, "<path class=\"line\""), 62U);
+    EXPECT_EQ(count_of(svg, "<path class=\"line g"), 62U);
     EXPECT_LT(svg.size(), 1'500'000U);
     EXPECT_THAT(svg, AllOf(HasSubstr("(32 groups named)"), HasSubstr(">fc.bias ")));
 }
