@@ -20,6 +20,7 @@ target_link_libraries(strata_hdf5 INTERFACE ${HDF5_LIBRARIES} MPI::MPI_C)
 target_compile_definitions(strata_hdf5 INTERFACE ${HDF5_DEFINITIONS})
 
 find_package(ICU REQUIRED COMPONENTS uc i18n data)
+find_package(ZLIB REQUIRED)
 find_package(CLI11 REQUIRED)
 find_package(fmt REQUIRED)
 find_package(nlohmann_json REQUIRED)

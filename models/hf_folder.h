@@ -51,8 +51,12 @@ LoadedModel load_model(const std::filesystem::path& folder, const LoadOptions& o
 /// Parameter names and shapes of the model that load_model would make, in order: no weights are read.
 std::vector<std::pair<std::string, std::vector<std::int64_t>>> parameter_shapes(const BertConfig& config);
 
-/// Writes config.json, model.safetensors and copies of `tokenizer_source`'s tokenizer files, byte for byte (none when
-/// the path is empty). The folder is made if need be. Throws SystemError naming the file that could not be written.
+/// Writes model.safetensors and copies of `tokenizer_source`'s tokenizer files, byte for byte (none when the path is
+/// empty). The folder is made if need be. Throws SystemError naming the file that could not be written.
+void write_model_folder(const std::filesystem::path& folder, const NamedTensors& tensors,
+                        const std::filesystem::path& tokenizer_source);
+
+/// The same, and config.json.
 void save_model(const std::filesystem::path& folder, const NamedTensors& parameters, const BertConfig& config,
                 const std::filesystem::path& tokenizer_source);
 

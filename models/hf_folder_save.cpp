@@ -24,13 +24,17 @@ void copy_tokenizer(const fs::path& source, const fs::path& folder) {
 
 }  // namespace
 
-void save_model(const fs::path& folder, const NamedTensors& parameters, const BertConfig& config,
-                const fs::path& tokenizer_source) {
+void write_model_folder(const fs::path& folder, const NamedTensors& tensors, const fs::path& tokenizer_source) {
     std::error_code failure;
     fs::create_directories(folder, failure);
     if (failure) system_error("{}: the folder cannot be made: {}", folder.string(), failure.message());
-    write_safetensors(folder / "model.safetensors", parameters);
+    write_safetensors(folder / "model.safetensors", tensors);
     copy_tokenizer(tokenizer_source, folder);
+}
+
+void save_model(const fs::path& folder, const NamedTensors& parameters, const BertConfig& config,
+                const fs::path& tokenizer_source) {
+    write_model_folder(folder, parameters, tokenizer_source);
     // The configuration comes last: a folder is not taken for a model before its weights are there.
     const std::string text = config.to_json().dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
     write_file_atomically(folder / "config.json", text);

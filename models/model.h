@@ -46,15 +46,24 @@ class Model {
     virtual void write_folder(const std::filesystem::path& folder,
                               const std::filesystem::path& tokenizer_source) const = 0;
 
+    /// About how many bytes write_folder writes besides the tokenizer's files.
+    virtual std::uint64_t folder_bytes() const;
+
     /// Whether layers whose every parameter is frozen (requires_grad off) drop, too. By default they do not: what is
     /// frozen is a fixed function, and nothing is gained by noise that nobody learns from.
     void set_dropout_in_frozen(bool drops) { dropout_in_frozen_ = drops; }
 
+    /// Whether such layers, if they keep statistics of the data (BatchNorm), go on doing so, and are normalised by
+    /// those of the batch. By default not, for the same reason.
+    void set_statistics_in_frozen(bool follow) { statistics_in_frozen_ = follow; }
+
   protected:
     bool dropout_in_frozen() const { return dropout_in_frozen_; }
+    bool statistics_in_frozen() const { return statistics_in_frozen_; }
 
   private:
     bool dropout_in_frozen_ = false;
+    bool statistics_in_frozen_ = false;
 };
 
 }  // namespace strata::models

@@ -43,6 +43,10 @@ class SafetensorsFile {
     std::map<std::string, std::string> metadata_;
 };
 
+/// Fills each tensor from the one of its name in the file. Throws UserError where there is none, or one of another type
+/// or shape.
+void read_tensors(const SafetensorsFile& file, const std::vector<std::pair<std::string, torch::Tensor>>& tensors);
+
 /// Writes the tensors in their order, beside `path`, syncs, renames: the file is whole or absent. Tensors need not be
 /// contiguous or on the CPU. Throws SystemError naming the file (disk full, read-only).
 void write_safetensors(const std::filesystem::path& path,

@@ -192,4 +192,16 @@ torch::Tensor SafetensorsFile::load(const std::string& name) const {
     return tensor;
 }
 
+void read_tensors(const SafetensorsFile& file, const std::vector<std::pair<std::string, torch::Tensor>>& tensors) {
+    const torch::NoGradGuard no_grad;
+    for (const auto& [name, tensor] : tensors) {
+        const torch::Tensor stored = file.load(name);
+        if (stored.scalar_type() != tensor.scalar_type() || stored.sizes() != tensor.sizes()) {
+            user_error("{}: tensor '{}' is not of the model's type and shape; it is another model's",
+                       file.path().string(), name);
+        }
+        tensor.copy_(stored);
+    }
+}
+
 }  // namespace strata::models

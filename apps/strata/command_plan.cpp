@@ -8,7 +8,9 @@
 #include "core/error.h"
 #include "core/file.h"
 #include "data/dataset.h"
+#include "data/images.h"
 #include "models/hf_folder.h"
+#include "models/torchscript.h"
 #include "optim/plan_output.h"
 
 namespace strata::app {
@@ -31,15 +33,20 @@ optim::Manifest manifest_of_model(const Config& config) {
     return manifest;
 }
 
-optim::Manifest manifest_of(const Config& config) {
-    if (config.manifest.empty() == config.model_name_or_path.empty()) {
-        user_error("strata plan needs --model_name_or_path FOLDER or --manifest FILE, and not both");
+optim::Manifest planned_manifest(const Config& config) {
+    const int given = !config.manifest.empty() + !config.model_name_or_path.empty() + !config.torchscript.empty();
+    if (given != 1) {
+        user_error("strata plan needs one of --model_name_or_path FOLDER, --torchscript FILE and --manifest FILE");
     }
+    if (!config.torchscript.empty()) return manifest_of(models::TorchScriptModel(config.torchscript));
     return config.manifest.empty() ? manifest_of_model(config) : optim::read_manifest(config.manifest);
 }
 
 std::optional<std::int64_t> sample_count(const Config& config) {
     if (config.train_file.empty()) return config.train_samples;
+    if (!config.torchscript.empty() && !models::TorchScriptModel(config.torchscript).takes_text()) {
+        return data::read_images(config.train_file, data::Split::train, config.max_train_samples.value_or(-1)).size();
+    }
     return data::read_dataset(config.train_file, read_options(config, data::Split::train)).size();
 }
 
@@ -47,7 +54,7 @@ std::optional<std::int64_t> sample_count(const Config& config) {
 
 int run_plan(const Config& given) {
     Config config = given;
-    const optim::Manifest manifest = manifest_of(config);
+    const optim::Manifest manifest = planned_manifest(config);
     const auto samples = sample_count(config);
     if (!samples && config.max_steps < 0 && !stages_set_length(config)) {
         config.max_steps = steps_without_data;

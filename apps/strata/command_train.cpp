@@ -37,13 +37,13 @@ std::string data_summary(const Experiment& experiment) {
 
 /// Starting a run over removes the earlier one, which must not be what this run starts from.
 void require_model_elsewhere(const Config& config) {
-    const fs::path model = fs::weakly_canonical(config.model_name_or_path);
+    const std::string& source = config.torchscript.empty() ? config.model_name_or_path : config.torchscript;
+    const fs::path model = fs::weakly_canonical(source);
     const fs::path run = fs::weakly_canonical(config.output_dir);
     const bool inside = std::mismatch(run.begin(), run.end(), model.begin(), model.end()).first == run.end();
     if (inside) {
-        user_error(
-            "model_name_or_path {} lies in output_dir {}, which this run would overwrite; name another output_dir",
-            config.model_name_or_path, config.output_dir);
+        user_error("{} {} lies in output_dir {}, which this run would overwrite; name another output_dir",
+                   config.torchscript.empty() ? "model_name_or_path" : "torchscript", source, config.output_dir);
     }
 }
 

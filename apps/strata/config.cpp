@@ -134,6 +134,29 @@ void validate_groups(const Config& config) {
     }
 }
 
+void validate_model(const Config& config) {
+    for (const auto& [name, values] : {std::pair{"image_mean", &config.image_mean}, {"image_std", &config.image_std}}) {
+        if (!values->empty() && config.torchscript.empty())
+            user_error("{} is for images, and they need a --torchscript module", name);
+    }
+    for (const double deviation : config.image_std) {
+        if (!(deviation > 0)) user_error("image_std has {}; every number must be above 0", deviation);
+    }
+    if (config.torchscript.empty()) {
+        if (!config.tokenizer_name.empty())
+            user_error("tokenizer_name goes with --torchscript; a model folder has its own tokenizer");
+        return;
+    }
+    if (!config.model_name_or_path.empty())
+        user_error("model_name_or_path and torchscript both name a model; keep one");
+    if (config.hidden_dropout_prob || config.attention_probs_dropout_prob || config.ignore_mismatched_sizes) {
+        user_error("{} is for a model folder; a --torchscript module has what it was saved with",
+                   config.hidden_dropout_prob            ? "hidden_dropout_prob"
+                   : config.attention_probs_dropout_prob ? "attention_probs_dropout_prob"
+                                                         : "ignore_mismatched_sizes");
+    }
+}
+
 void validate_stages(const Config& config) {
     const int ways = (config.stage_tables.empty() ? 0 : 1) + (config.gradual ? 1 : 0) + (config.fine_tune ? 1 : 0);
     const Config defaults;
@@ -234,6 +257,7 @@ void validate(const Config& config) {
     naming_places(config, [&] {
         validate_update(config);
         validate_groups(config);
+        validate_model(config);
         validate_stages(config);
         validate_range_test(config);
         validate_run(config);

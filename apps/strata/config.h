@@ -78,11 +78,14 @@ struct FineTuneTable {
 struct Config {
     // Model
     std::string model_name_or_path;
+    std::string torchscript;
+    std::string tokenizer_name;
     std::string manifest;
     bool ignore_mismatched_sizes = false;
     std::optional<double> hidden_dropout_prob;
     std::optional<double> attention_probs_dropout_prob;
     bool frozen_dropout = false;
+    bool frozen_batch_norm = false;
 
     // Data
     std::string task_name;
@@ -96,6 +99,8 @@ struct Config {
     std::optional<std::int64_t> max_train_samples;
     std::optional<std::int64_t> train_samples;  ///< plan: how many there will be
     std::optional<std::int64_t> max_eval_samples;
+    std::vector<double> image_mean;  ///< empty: what the model was trained with, else 0
+    std::vector<double> image_std;   ///< empty: what the model was trained with, else 1
     bool shuffle = true;
 
     // Run

@@ -29,7 +29,8 @@ bool is_free_to_change(const std::string& key) {
                              "zero_stage",
                              "per_device_train_batch_size",
                              "gradient_accumulation_steps",
-                             "model_name_or_path"}) {
+                             "model_name_or_path",
+                             "torchscript"}) {
         if (key == free) return true;
     }
     return false;

@@ -1,17 +1,16 @@
 #include "apps/strata/experiment.h"
 
 #include <algorithm>
+#include <set>
 
+#include "apps/strata/experiment_data.h"
+#include "apps/strata/experiment_script.h"
 #include "core/error.h"
-#include "data/dataset.h"
+#include "models/hf_folder.h"
 
 namespace strata::app {
 namespace fs = std::filesystem;
 namespace {
-
-void require_option(const std::string& value, const char* name, const char* what) {
-    if (value.empty()) user_error("--{} is missing: {}", name, what);
-}
 
 /// Names that transformers makes up when it is told none: they say nothing about order.
 bool placeholder_names(const std::vector<std::string>& names) {
@@ -52,25 +51,9 @@ std::shared_ptr<const data::WordPieceTokenizer> load_tokenizer(const Config& con
     return tokenizer;
 }
 
-std::shared_ptr<const Corpus> load_corpus(const Config& config, const Experiment& experiment, const fs::path& path,
-                                          data::Split split) {
-    const auto dataset = data::read_dataset(path, read_options(config, split), &experiment.labels);
-    return std::make_shared<TextCorpus>(dataset, *experiment.tokenizer, experiment.sequence_limit);
-}
-
-/// The files that `path` stands for: itself, or several where the task's split has several.
-std::vector<data::SplitFile> files_of(const Config& config, const std::string& path, data::Split split) {
-    if (config.task_name.empty()) return {{path, ""}};
-    return data::split_files(data::task_named(config.task_name), path, split);
-}
-
-std::vector<EvaluationSet> load_evaluation(const Config& config, const Experiment& experiment,
-                                           const std::string& path) {
-    std::vector<EvaluationSet> sets;
-    for (const auto& file : files_of(config, path, data::Split::validation)) {
-        sets.push_back({load_corpus(config, experiment, file.path, data::Split::validation), file.metric_suffix});
-    }
-    return sets;
+/// The labels of a model folder's head, as data files are read with them.
+data::LabelSet labels_of_model(const models::BertConfig& config) {
+    return {config.regression, config.regression ? std::vector<std::string>{} : config.label_names};
 }
 
 models::LoadOptions load_options(const Config& config) {
@@ -95,19 +78,21 @@ data::ReadOptions read_options(const Config& config, data::Split split) {
     return options;
 }
 
-optim::Manifest Experiment::manifest() const {
+optim::Manifest manifest_of(const models::Model& model) {
     optim::Manifest manifest;
-    for (const auto& [name, tensor] : network->named_parameter_list()) manifest.push_back({name, tensor.sizes().vec()});
+    std::set<const void*> seen;
+    for (const auto& [name, tensor] : model.named_parameter_list()) {
+        if (seen.insert(tensor.const_data_ptr()).second) manifest.push_back({name, tensor.sizes().vec()});
+    }
     return manifest;
 }
 
-data::LabelSet labels_of_model(const models::BertConfig& config) {
-    return {config.regression, config.regression ? std::vector<std::string>{} : config.label_names};
-}
-
 Experiment load_for_training(const Config& config) {
-    require_option(config.model_name_or_path, "model_name_or_path", "name the Hugging Face folder to start from");
-    require_option(config.train_file, "train_file", "name the training data (.tsv, .csv or .jsonl)");
+    require_option(config.train_file, "train_file",
+                   "name the training data: .tsv, .csv or .jsonl; images: an IDX file");
+    if (!config.torchscript.empty()) return load_script_for_training(config);
+    require_option(config.model_name_or_path, "model_name_or_path",
+                   "name the Hugging Face folder to start from, or a module with --torchscript");
     Experiment experiment;
     experiment.model_source = experiment.tokenizer_folder = config.model_name_or_path;
     const auto head = models::read_bert_config(config.model_name_or_path);
@@ -115,13 +100,7 @@ Experiment load_for_training(const Config& config) {
     experiment.labels = in_order_of_head(data::labels_of(train_file, read_options(config, data::Split::train)), head);
     experiment.tokenizer = load_tokenizer(config, head);
     experiment.sequence_limit = sequence_limit(config, head);
-    experiment.train = load_corpus(config, experiment, train_file, data::Split::train);
-    if (!config.validation_file.empty())
-        experiment.validation = load_evaluation(config, experiment, config.validation_file);
-    if (!config.test_file.empty()) {
-        const auto file = files_of(config, config.test_file, data::Split::test).front();
-        experiment.test = load_corpus(config, experiment, file.path, data::Split::test);
-    }
+    load_training_data(config, experiment);
     auto options = load_options(config);
     options.labels = models::HeadLabels{experiment.labels.names, experiment.labels.regression};
     const models::LoadedModel loaded = models::load_model(config.model_name_or_path, options);
@@ -131,10 +110,9 @@ Experiment load_for_training(const Config& config) {
 }
 
 Experiment load_for_inference(const Config& config, bool needs_labels) {
-    require_option(config.model_name_or_path, "model_name_or_path", "name the Hugging Face folder to use");
-    const bool validation = needs_labels && !config.validation_file.empty();
-    const std::string& file = validation ? config.validation_file : config.test_file;
-    require_option(file, needs_labels ? "validation_file" : "test_file", "name the data (.tsv, .csv or .jsonl)");
+    if (!config.torchscript.empty()) return load_script_for_inference(config, needs_labels);
+    require_option(config.model_name_or_path, "model_name_or_path",
+                   "name the Hugging Face folder to use, or a module with --torchscript");
     Experiment experiment;
     experiment.model_source = experiment.tokenizer_folder = config.model_name_or_path;
     const models::LoadedModel loaded = models::load_model(config.model_name_or_path, load_options(config));
@@ -147,11 +125,7 @@ Experiment load_for_inference(const Config& config, bool needs_labels) {
     experiment.labels = labels_of_model(loaded.config);
     experiment.tokenizer = load_tokenizer(config, loaded.config);
     experiment.sequence_limit = sequence_limit(config, loaded.config);
-    if (needs_labels) {
-        experiment.validation = load_evaluation(config, experiment, file);
-    } else {
-        experiment.test = load_corpus(config, experiment, file, data::Split::test);
-    }
+    load_inference_data(config, experiment, needs_labels);
     return experiment;
 }
 

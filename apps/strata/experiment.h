@@ -8,10 +8,12 @@
 
 #include "apps/strata/config.h"
 #include "apps/strata/corpus.h"
+#include "apps/strata/image_corpus.h"
 #include "data/dataset.h"
 #include "data/label_set.h"
 #include "data/task.h"
-#include "models/hf_folder.h"
+#include "data/wordpiece.h"
+#include "models/model.h"
 #include "optim/manifest.h"
 
 namespace strata::app {
@@ -22,6 +24,9 @@ struct EvaluationSet {
     std::string suffix;
 };
 
+/// Names and shapes of a model's parameters, tied ones once.
+optim::Manifest manifest_of(const models::Model& model);
+
 struct Experiment {
     std::filesystem::path model_source;  ///< the folder or file that the model came from
     std::shared_ptr<models::Model> network;
@@ -29,14 +34,15 @@ struct Experiment {
     data::LabelSet labels;
     std::filesystem::path tokenizer_folder;  ///< whose files go with the saved model; empty where there is no text
     std::shared_ptr<const data::WordPieceTokenizer> tokenizer;
-    std::int64_t sequence_limit = 0;  ///< tokens an input is cut to
+    std::int64_t sequence_limit = 0;      ///< tokens an input is cut to
+    std::optional<Normalisation> images;  ///< how images become numbers; nothing where the data is text
     std::shared_ptr<const Corpus> train;
     std::vector<EvaluationSet> validation;
     std::shared_ptr<const Corpus> test;
 
     bool regression() const { return labels.regression; }
     models::Model& model() const { return *network; }
-    optim::Manifest manifest() const;
+    optim::Manifest manifest() const { return manifest_of(*network); }
     /// Writes the model as it is now, ready to be loaded again.
     void save_model(const std::filesystem::path& folder) const { network->write_folder(folder, tokenizer_folder); }
 };
@@ -45,13 +51,12 @@ struct Experiment {
 data::ReadOptions read_options(const Config& config, data::Split split);
 
 /// For training: labels come from the task or the training file, in the order of the folder's own head where it has one
-/// with the same names; a new head is made where the folder has none.
+/// with the same names; a new head is made where the folder has none. Images' labels are the numbers below the module's
+/// outputs.
 Experiment load_for_training(const Config& config);
 
-/// For evaluate and predict: labels come from the folder. `needs_labels` refuses data without them.
+/// For evaluate and predict: labels come from the model, numbers where it has no names. `needs_labels` refuses data
+/// without them.
 Experiment load_for_inference(const Config& config, bool needs_labels);
-
-/// The labels of a model folder's head, as data files are read with them.
-data::LabelSet labels_of_model(const models::BertConfig& config);
 
 }  // namespace strata::app

@@ -13,7 +13,7 @@ namespace {
 /// Only what a run writes: a folder that a user named by mistake keeps everything else.
 bool is_run_file(const std::string& name) {
     for (const char* own : {config_name, "plan.csv", plan_name, provenance_name, metrics_name, evaluations_name,
-                            report_name, "config.json", "model.safetensors", "vocab.txt", "tokenizer.json",
+                            report_name, "config.json", "model.safetensors", "model.pt", "vocab.txt", "tokenizer.json",
                             "tokenizer_config.json", "special_tokens_map.json", "predictions.jsonl"}) {
         if (name == own) return true;
     }

@@ -9,6 +9,7 @@
 #include "dist/agreement.h"
 #include "dist/checksums.h"
 #include "dist/state_load.h"
+#include "models/safetensors.h"
 
 namespace strata::app {
 namespace {
@@ -84,13 +85,12 @@ std::string trainer_state_json(const Config& config, const optim::Plan& plan, co
     return state.dump(2) + "\n";
 }
 
-/// About what Experiment::save_model will write: weights, the tokenizer's files, and room for headers and config.json.
-std::uint64_t model_bytes(const optim::Plan& plan, const std::filesystem::path& tokenizer_folder) {
-    constexpr std::uint64_t room_for_headers = 256u << 10;
-    std::uint64_t bytes = static_cast<std::uint64_t>(plan.elements()) * sizeof(float) + room_for_headers;
+/// About what Experiment::save_model will write.
+std::uint64_t model_bytes(const Experiment& experiment) {
+    std::uint64_t bytes = experiment.model().folder_bytes();
     for (const char* name : {"vocab.txt", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"}) {
         std::error_code absent;
-        const auto size = std::filesystem::file_size(tokenizer_folder / name, absent);
+        const auto size = std::filesystem::file_size(experiment.tokenizer_folder / name, absent);
         if (!absent) bytes += size;
     }
     return bytes;
@@ -108,6 +108,14 @@ void require_same_model(const dist::StateFile& file, const std::filesystem::path
     user_error(
         "{}: is a checkpoint of another model or of other labels than {}; name the model and data it was trained with",
         checkpoint.string(), experiment.model_source.string());
+}
+
+/// Buffers are part of no group, so they lie with the model.
+void restore_buffers(const std::filesystem::path& checkpoint, const models::NamedTensors& buffers) {
+    if (buffers.empty()) return;
+    const auto faults = dist::verify_files(checkpoint);
+    if (!faults.empty()) system_error("{}", faults.front());
+    models::read_tensors(models::SafetensorsFile(checkpoint / "model.safetensors"), buffers);
 }
 
 }  // namespace
@@ -128,7 +136,7 @@ dist::CheckpointContent checkpoint_content(const Config& config, const Experimen
     content.header.model_fingerprint = model_fingerprint(experiment);
     content.groups = state_groups(plan, storage, progress.step);
     content.write_files = [&experiment](const std::filesystem::path& folder) { experiment.save_model(folder); };
-    content.file_bytes = model_bytes(plan, experiment.tokenizer_folder);
+    content.file_bytes = model_bytes(experiment);
     content.trainer_state = trainer_state_json(config, plan, progress, epoch);
     return content;
 }
@@ -146,6 +154,8 @@ TrainProgress restore(const std::filesystem::path& checkpoint, const Experiment&
     storage.enter(std::clamp<std::int64_t>(progress.step - 1, 0, plan.total_steps - 1));
     std::vector<dist::StateGroup> groups = state_groups(plan, storage, progress.step);
     const dist::StateLoadReport report = dist::load_group_slices(communicator, file, groups);
+    dist::collectively(communicator, what,
+                       [&] { restore_buffers(checkpoint, experiment.model().named_buffer_list()); });
     for (std::size_t index = 0; index < groups.size(); ++index) storage.group_steps()[index] = groups[index].step;
     if (communicator.rank() == 0) {
         print_notes("Started fresh", report.started_fresh);

@@ -14,8 +14,10 @@ TrainStep::TrainStep(const Config& config, const Experiment& experiment, const o
       sampler_(static_cast<std::uint64_t>(config.seed), experiment.train->size(), length.global_batch_size,
                config.shuffle),
       storage_(plan, experiment.model().named_parameter_list(), communicator.rank()),
-      optimizer_(plan, storage_, communicator) {
+      optimizer_(plan, storage_, communicator),
+      buffers_(experiment.model().named_buffer_list(), communicator) {
     experiment.model().set_dropout_in_frozen(config.frozen_dropout);
+    experiment.model().set_statistics_in_frozen(config.frozen_batch_norm);
 }
 
 MadeStep TrainStep::make(std::int64_t step, bool telemetry) {
@@ -24,6 +26,7 @@ MadeStep TrainStep::make(std::int64_t step, bool telemetry) {
     storage_.zero_gradients();
     const double local_loss = forward_backward(step, made.work);
     made.report = optimizer_.step({step, config_.max_grad_norm, local_loss, telemetry});
+    buffers_.settle(made.work.own_samples, made.report.skipped);
     return made;
 }
 
@@ -38,6 +41,7 @@ double TrainStep::forward_backward(std::int64_t step, StepWork& work) {
     for (std::int64_t micro = 0; micro < shape.accumulation; ++micro) {
         const auto part = data::micro_batch(shape, batch_size, communicator_.rank(), micro);
         if (part.empty()) continue;
+        work.own_samples += part.size();
         const auto samples = batch.subspan(static_cast<std::size_t>(part.begin), static_cast<std::size_t>(part.size()));
         const Batch inputs = experiment_.train->batch(samples, part.begin);
         torch::Tensor loss;

@@ -9,6 +9,7 @@
 #include "apps/strata/train_plan.h"
 #include "data/sampler.h"
 #include "dist/group_storage.h"
+#include "dist/shared_buffers.h"
 #include "dist/zero_optimizer.h"
 
 namespace strata::app {
@@ -16,6 +17,7 @@ namespace strata::app {
 /// What an update did besides what the optimizer reports. Samples and tokens are those of all ranks.
 struct StepWork {
     std::int64_t samples = 0;
+    std::int64_t own_samples = 0;  ///< that this rank computed
     std::int64_t tokens = 0;
     double forward_seconds = 0;
     double backward_seconds = 0;
@@ -38,6 +40,7 @@ class TrainStep {
 
     dist::GroupStorage& storage() { return storage_; }
     dist::ZeroOptimizer& optimizer() { return optimizer_; }
+    dist::SharedBuffers& buffers() { return buffers_; }
 
   private:
     double forward_backward(std::int64_t step, StepWork& work);
@@ -49,6 +52,7 @@ class TrainStep {
     data::Sampler sampler_;
     dist::GroupStorage storage_;
     dist::ZeroOptimizer optimizer_;
+    dist::SharedBuffers buffers_;
 };
 
 }  // namespace strata::app

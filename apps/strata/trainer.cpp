@@ -207,6 +207,7 @@ void Trainer::resume(const std::filesystem::path& checkpoint) {
                         checkpoint.string(), progress_.step, length_.total_steps));
     }
     step_.optimizer().gather_parameters();
+    step_.buffers().adopt();
 }
 
 }  // namespace strata::app

@@ -5,8 +5,7 @@
 #include <fstream>
 #include <thread>
 
-#include "dist/state_file.h"
-#include "models/safetensors.h"
+#include "tests/distributed/equal_runs.h"
 #include "tests/distributed/job.h"
 
 namespace strata::testing_support {
@@ -19,59 +18,6 @@ std::vector<std::string> noisy_run(int ranks, const fs::path& output_dir) {
     return with(parity_run(ranks, output_dir),
                 {"--hidden_dropout_prob", "0.1", "--attention_probs_dropout_prob", "0.1", "--shuffle", "true",
                  "--save_steps", "7", "--logging_steps", "3", "--eval_steps", "5"});
-}
-
-void expect_success(const JobResult& job) {
-    ASSERT_EQ(job.exit_code, 0) << job.output;
-}
-
-std::string bytes_of(const fs::path& path) {
-    std::ifstream file(path, std::ios::binary);
-    return {std::istreambuf_iterator<char>(file), {}};
-}
-
-/// Logged values less what the clock says.
-std::vector<nlohmann::json> history(const fs::path& log) {
-    auto lines = read_lines(log);
-    for (auto& line : lines) {
-        for (const char* timed :
-             {"tokens_per_second", "seconds", "eval_runtime", "eval_samples_per_second", "eval_tokens_per_second"}) {
-            line.erase(timed);
-        }
-    }
-    return lines;
-}
-
-std::vector<float> dataset(const dist::StateFile& file, std::size_t group, dist::StateKind kind) {
-    std::vector<float> values(static_cast<std::size_t>(file.groups()[group].group.elements));
-    file.read(group, kind, {{0, file.groups()[group].group.elements, values.data()}});
-    return values;
-}
-
-void expect_equal_state(const fs::path& a, const fs::path& b) {
-    const dist::StateFile first(a / "state.h5");
-    const dist::StateFile second(b / "state.h5");
-    ASSERT_EQ(first.groups().size(), second.groups().size());
-    for (std::size_t group = 0; group < first.groups().size(); ++group) {
-        EXPECT_EQ(first.groups()[group].group.step, second.groups()[group].group.step);
-        for (const auto kind : dist::state_kinds) {
-            const auto values = dataset(first, group, kind);
-            const auto others = dataset(second, group, kind);
-            ASSERT_EQ(values.size(), others.size());
-            EXPECT_EQ(std::memcmp(values.data(), others.data(), values.size() * sizeof(float)), 0)
-                << first.groups()[group].group.name << "/" << dist::name_of(kind);
-        }
-    }
-}
-
-void expect_equal_runs(const fs::path& a, const fs::path& b) {
-    EXPECT_EQ(bytes_of(a / "model.safetensors"), bytes_of(b / "model.safetensors"));
-    EXPECT_EQ(history(a / "metrics.jsonl"), history(b / "metrics.jsonl"));
-    EXPECT_EQ(history(a / "evaluations.jsonl"), history(b / "evaluations.jsonl"));
-    for (const char* value : {"train_loss", "eval_loss", "eval_accuracy"}) {
-        EXPECT_EQ(read_json(a / "all_results.json")[value], read_json(b / "all_results.json")[value]) << value;
-    }
-    expect_equal_state(a / "checkpoint-20", b / "checkpoint-20");
 }
 
 class ResumeRanks : public testing::TestWithParam<int> {};

@@ -1,0 +1,23 @@
+// Whether two runs left the same behind, bit for bit.
+#pragma once
+
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "tests/distributed/job.h"
+
+namespace strata::testing_support {
+
+void expect_success(const JobResult& job);
+
+std::string bytes_of(const std::filesystem::path& path);
+
+/// Logged values less what the clock says.
+std::vector<nlohmann::json> history(const std::filesystem::path& log);
+
+/// Two runs of 20 updates: final model, logs, results, and the state of the last checkpoint.
+void expect_equal_runs(const std::filesystem::path& a, const std::filesystem::path& b);
+
+}  // namespace strata::testing_support
