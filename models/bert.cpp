@@ -31,6 +31,12 @@ Activation activation_named(const std::string& name) {
     return [](const torch::Tensor& x) { return torch::relu(x); };
 }
 
+const PackedInput& tokens_of(const Input& input) {
+    const auto* tokens = std::get_if<PackedInput>(&input);
+    STRATA_CHECK(tokens != nullptr, "a BERT takes packed tokens");
+    return *tokens;
+}
+
 void check_below(const torch::Tensor& ids, std::int64_t rows, const char* what) {
     const std::int64_t* begin = ids.const_data_ptr<std::int64_t>();
     for (const std::int64_t* id = begin; id != begin + ids.numel(); ++id) {
@@ -150,11 +156,14 @@ BertModel::BertModel(const BertConfig& config, torch::Device device) {
     pooler = register_module("pooler", std::make_shared<DenseHolder>(config.hidden_size, config.hidden_size, device));
 }
 
-torch::Tensor BertModel::forward(const PackedInput& input, const ForwardContext& context) const {
+torch::Tensor BertModel::first_tokens(const PackedInput& input, const ForwardContext& context) const {
     torch::Tensor x = embeddings->forward(input, context.within(*embeddings));
     for (const auto& layer : encoder->layer->all) x = layer->forward(x, context.within(*layer));
     const std::vector<std::int64_t> first_rows(input.offsets.begin(), input.offsets.end() - 1);
-    const torch::Tensor first_tokens = x.index_select(0, torch::tensor(first_rows, torch::kInt64));
+    return x.index_select(0, torch::tensor(first_rows, torch::kInt64));
+}
+
+torch::Tensor BertModel::pool(const torch::Tensor& first_tokens) const {
     return torch::tanh(pooler->dense->forward(first_tokens));
 }
 
@@ -177,14 +186,30 @@ void BertForSequenceClassification::write_folder(const std::filesystem::path& fo
 }
 
 torch::Tensor BertForSequenceClassification::forward(const Input& any_input, const std::optional<DropoutKey>& dropout) {
-    const auto* tokens = std::get_if<PackedInput>(&any_input);
-    STRATA_CHECK(tokens != nullptr, "a BERT takes packed tokens");
-    const PackedInput& input = *tokens;
+    const PackedInput& input = tokens_of(any_input);
     const ForwardContext context{make_layout(input.offsets, input.sample_positions), dropout, dropout_in_frozen()};
-    const torch::Tensor pooled = bert_->forward(input, context);
+    return forward_from(bert_->first_tokens(input, context), input.sample_positions, dropout);
+}
+
+std::optional<std::int64_t> BertForSequenceClassification::fixed_width() const {
+    if (dropout_in_frozen() || trains(*bert_->embeddings) || trains(*bert_->encoder)) return std::nullopt;
+    return config_.hidden_size;
+}
+
+torch::Tensor BertForSequenceClassification::fixed_part(const Input& any_input) {
+    const torch::NoGradGuard no_grad;
+    const PackedInput& input = tokens_of(any_input);
+    return bert_->first_tokens(input, {make_layout(input.offsets, input.sample_positions), std::nullopt, false});
+}
+
+torch::Tensor BertForSequenceClassification::forward_from(const torch::Tensor& fixed,
+                                                          const std::vector<std::int64_t>& sample_positions,
+                                                          const std::optional<DropoutKey>& dropout) {
+    const torch::Tensor pooled = bert_->pool(fixed);
+    const ForwardContext context{nullptr, dropout, dropout_in_frozen()};
     const std::optional<DropoutSite> site = context.within(*classifier_).site(head_site, config_.head_dropout());
     if (!site) return classifier_->forward(pooled);
-    return classifier_->forward(packed_dropout(pooled, make_pooled_layout(input.sample_positions), site));
+    return classifier_->forward(packed_dropout(pooled, make_pooled_layout(sample_positions), site));
 }
 
 }  // namespace strata::models

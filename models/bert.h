@@ -26,6 +26,14 @@ class BertForSequenceClassification : public torch::nn::Module, public Model {
     /// callers check input first.
     torch::Tensor forward(const Input& input, const std::optional<DropoutKey>& dropout) override;
 
+    /// Embeddings and encoder: the last layer's outputs at the sequences' first tokens. The pooler is never in it,
+    /// frozen or not, so that a row's bits depend on its own sequence alone: products of fewer than 12 rows (4 on one
+    /// thread), as poolers have them and encoders hardly ever, take other paths through MKL, whose last bits differ.
+    std::optional<std::int64_t> fixed_width() const override;
+    torch::Tensor fixed_part(const Input& input) override;
+    torch::Tensor forward_from(const torch::Tensor& fixed, const std::vector<std::int64_t>& sample_positions,
+                               const std::optional<DropoutKey>& dropout) override;
+
     NamedTensors named_parameter_list() const override;
 
     /// hf_folder.h's save_model.

@@ -118,8 +118,9 @@ struct Encoder : torch::nn::Module {
 
 struct BertModel : torch::nn::Module {
     BertModel(const BertConfig& config, torch::Device device);
-    /// The pooled first tokens, [B, hidden].
-    torch::Tensor forward(const PackedInput& input, const ForwardContext& context) const;
+    /// The last layer's outputs at the first tokens, [B, hidden].
+    torch::Tensor first_tokens(const PackedInput& input, const ForwardContext& context) const;
+    torch::Tensor pool(const torch::Tensor& first_tokens) const;
     std::shared_ptr<Embeddings> embeddings;
     std::shared_ptr<Encoder> encoder;
     std::shared_ptr<DenseHolder> pooler;

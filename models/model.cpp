@@ -1,5 +1,7 @@
 #include "models/model.h"
 
+#include "core/error.h"
+
 namespace strata::models {
 
 std::uint64_t Model::folder_bytes() const {
@@ -9,6 +11,17 @@ std::uint64_t Model::folder_bytes() const {
         for (const auto& [name, tensor] : list) bytes += tensor.nbytes();
     }
     return bytes;
+}
+
+torch::Tensor Model::fixed_part(const Input&) {
+    STRATA_CHECK(false, "this model has no part that is fixed");
+    return {};
+}
+
+torch::Tensor Model::forward_from(const torch::Tensor&, const std::vector<std::int64_t>&,
+                                  const std::optional<DropoutKey>&) {
+    STRATA_CHECK(false, "this model has no part that is fixed");
+    return {};
 }
 
 }  // namespace strata::models

@@ -3,6 +3,7 @@
 
 #include <torch/types.h>
 
+#include <cstdint>
 #include <filesystem>
 #include <optional>
 #include <string>
@@ -33,6 +34,19 @@ class Model {
     /// [B, outputs]. With a key the model trains: it drops, and whatever else it does in training. Without one it is
     /// evaluated. Gradients follow torch's grad mode.
     virtual torch::Tensor forward(const Input& input, const std::optional<DropoutKey>& dropout) = 0;
+
+    // A network whose lower part is a fixed function of each sample can be computed from that part's outputs.
+
+    /// The width of those outputs while the part is fixed: frozen whole, and dropping nothing. Nothing where it is not,
+    /// or where the network has no such part.
+    virtual std::optional<std::int64_t> fixed_width() const { return std::nullopt; }
+
+    /// They themselves, [B, fixed_width()], without gradient.
+    virtual torch::Tensor fixed_part(const Input& input);
+
+    /// What forward gives, from them. `sample_positions` as in the input.
+    virtual torch::Tensor forward_from(const torch::Tensor& fixed, const std::vector<std::int64_t>& sample_positions,
+                                       const std::optional<DropoutKey>& dropout);
 
     /// In registration order, the input's side first; the tensors are the parameters themselves. Tied weights are there
     /// under each of their names.

@@ -208,6 +208,11 @@ void validate_run(const Config& config) {
         user_error("overwrite_output_dir starts over and resume_from_checkpoint goes on; keep one");
     }
     if (config.eval_strategy == "steps" && !config.eval_steps) user_error("eval_strategy \"steps\" needs eval_steps");
+    if (config.cache_frozen == "true" && config.frozen_dropout) {
+        user_error(
+            "cache_frozen keeps the outputs of a frozen backbone, but with frozen_dropout they are never the same "
+            "twice; keep one");
+    }
     if (config.hidden_dropout_prob) require_share(*config.hidden_dropout_prob, "hidden_dropout_prob");
     if (config.attention_probs_dropout_prob) {
         require_share(*config.attention_probs_dropout_prob, "attention_probs_dropout_prob");

@@ -86,6 +86,7 @@ struct Config {
     std::optional<double> attention_probs_dropout_prob;
     bool frozen_dropout = false;
     bool frozen_batch_norm = false;
+    std::string cache_frozen = "auto";
 
     // Data
     std::string task_name;

@@ -22,6 +22,7 @@ bool is_free_to_change(const std::string& key) {
                              "save_total_limit",
                              "progress",
                              "report_to",
+                             "cache_frozen",
                              "validation_file",
                              "test_file",
                              "per_device_eval_batch_size",

@@ -18,10 +18,14 @@ std::vector<double> labels_in(const data::Dataset& dataset) {
 }  // namespace
 
 Batch Corpus::batch(std::span<const std::int64_t> samples, std::int64_t first_position) const {
-    Batch batch{input(samples, first_position), {}};
-    batch.labels.reserve(samples.size());
-    for (const std::int64_t sample : samples) batch.labels.push_back(labels_[static_cast<std::size_t>(sample)]);
-    return batch;
+    return {input(samples, first_position), labels_of(samples)};
+}
+
+std::vector<double> Corpus::labels_of(std::span<const std::int64_t> samples) const {
+    std::vector<double> labels;
+    labels.reserve(samples.size());
+    for (const std::int64_t sample : samples) labels.push_back(labels_[static_cast<std::size_t>(sample)]);
+    return labels;
 }
 
 TextCorpus::TextCorpus(const data::Dataset& dataset, const data::WordPieceTokenizer& tokenizer,

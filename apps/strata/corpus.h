@@ -32,6 +32,8 @@ class Corpus {
     /// Tokens of a sample; 1 where samples have none: the measure of its work.
     virtual std::int64_t length(std::int64_t sample) const = 0;
 
+    std::vector<double> labels_of(std::span<const std::int64_t> samples) const;
+
     /// Samples, given by index; sample i of the batch has place `first_position` + i in the global batch.
     Batch batch(std::span<const std::int64_t> samples, std::int64_t first_position) const;
 

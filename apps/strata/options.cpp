@@ -132,6 +132,15 @@ std::vector<Option> make_table() {
          "",
          {},
          ""},
+        {"cache_frozen",
+         &C::cache_frozen,
+         plan_commands,
+         model,
+         "Keep what a wholly frozen backbone makes of each training sample, on every rank, so that later epochs of the "
+         "stage cost its head alone; 'auto': where that changes no bit, so not with frozen_dropout",
+         "",
+         {"auto", "true", "false"},
+         ""},
 
         {"task_name",
          &C::task_name,

@@ -1,5 +1,8 @@
 #include "apps/strata/train_step.h"
 
+#include <numeric>
+#include <utility>
+
 #include "apps/strata/phase_timer.h"
 #include "models/losses.h"
 
@@ -15,7 +18,8 @@ TrainStep::TrainStep(const Config& config, const Experiment& experiment, const o
                config.shuffle),
       storage_(plan, experiment.model().named_parameter_list(), communicator.rank()),
       optimizer_(plan, storage_, communicator),
-      buffers_(experiment.model().named_buffer_list(), communicator) {
+      buffers_(experiment.model().named_buffer_list(), communicator),
+      frozen_outputs_(experiment.model(), *experiment.train, communicator, config.cache_frozen != "false") {
     experiment.model().set_dropout_in_frozen(config.frozen_dropout);
     experiment.model().set_statistics_in_frozen(config.frozen_batch_norm);
 }
@@ -23,6 +27,10 @@ TrainStep::TrainStep(const Config& config, const Experiment& experiment, const o
 MadeStep TrainStep::make(std::int64_t step, bool telemetry) {
     MadeStep made;
     storage_.enter(step);
+    if (layout_ != storage_.layout()) {
+        layout_ = storage_.layout();
+        frozen_outputs_.enter_stage();
+    }
     storage_.zero_gradients();
     const double local_loss = forward_backward(step, made.work);
     made.report = optimizer_.step({step, config_.max_grad_norm, local_loss, telemetry});
@@ -30,33 +38,63 @@ MadeStep TrainStep::make(std::int64_t step, bool telemetry) {
     return made;
 }
 
+std::vector<TrainStep::MicroBatch> TrainStep::own_micro_batches(Samples batch) const {
+    const data::BatchShape shape{config_.per_device_train_batch_size, communicator_.size(),
+                                 config_.gradient_accumulation_steps};
+    std::vector<MicroBatch> own;
+    for (std::int64_t micro = 0; micro < shape.accumulation; ++micro) {
+        const auto part =
+            data::micro_batch(shape, static_cast<std::int64_t>(batch.size()), communicator_.rank(), micro);
+        if (part.empty()) continue;
+        own.push_back(
+            {batch.subspan(static_cast<std::size_t>(part.begin), static_cast<std::size_t>(part.size())), part.begin});
+    }
+    return own;
+}
+
+/// The part of the step's loss that is of these samples: their sum divided by the count of all samples, so that summing
+/// over ranks and micro-batches gives the global mean.
+torch::Tensor TrainStep::loss_of(const MicroBatch& part, std::int64_t step, std::int64_t batch_size) {
+    const models::DropoutKey dropout{static_cast<std::uint64_t>(config_.seed), step};
+    torch::Tensor logits;
+    std::vector<double> labels;
+    if (frozen_outputs_.on()) {
+        std::vector<std::int64_t> positions(part.samples.size());
+        std::iota(positions.begin(), positions.end(), part.first_position);
+        logits = experiment_.model().forward_from(frozen_outputs_.rows(part.samples), positions, dropout);
+        labels = experiment_.train->labels_of(part.samples);
+    } else {
+        Batch batch = experiment_.train->batch(part.samples, part.first_position);
+        logits = experiment_.model().forward(batch.input, dropout);
+        labels = std::move(batch.labels);
+    }
+    return models::loss_sum(logits, labels, experiment_.regression()) / static_cast<double>(batch_size);
+}
+
 /// All micro-batches of this rank; gradients add up in storage. Returns this rank's part of the step's loss.
 double TrainStep::forward_backward(std::int64_t step, StepWork& work) {
     const auto batch = sampler_.global_batch(step / length_.steps_per_epoch, step % length_.steps_per_epoch);
-    const auto batch_size = static_cast<std::int64_t>(batch.size());
-    const data::BatchShape shape{config_.per_device_train_batch_size, communicator_.size(),
-                                 config_.gradient_accumulation_steps};
-    const models::DropoutKey dropout{static_cast<std::uint64_t>(config_.seed), step};
+    work.samples = work.backbone_samples = static_cast<std::int64_t>(batch.size());
+    for (const auto sample : batch) work.tokens += experiment_.train->length(sample);
+    const std::vector<MicroBatch> own = own_micro_batches(batch);
+    if (frozen_outputs_.on()) {
+        const PhaseTimer timer(work.forward_seconds);
+        std::vector<Samples> parts;
+        for (const MicroBatch& part : own) parts.push_back(part.samples);
+        work.backbone_samples = frozen_outputs_.keep(batch, parts);
+    }
     double loss_part = 0;
-    for (std::int64_t micro = 0; micro < shape.accumulation; ++micro) {
-        const auto part = data::micro_batch(shape, batch_size, communicator_.rank(), micro);
-        if (part.empty()) continue;
-        work.own_samples += part.size();
-        const auto samples = batch.subspan(static_cast<std::size_t>(part.begin), static_cast<std::size_t>(part.size()));
-        const Batch inputs = experiment_.train->batch(samples, part.begin);
+    for (const MicroBatch& part : own) {
+        work.own_samples += static_cast<std::int64_t>(part.samples.size());
         torch::Tensor loss;
         {
             const PhaseTimer timer(work.forward_seconds);
-            const auto logits = experiment_.model().forward(inputs.input, dropout);
-            // The sum over this rank's samples divided by the count of all: summing over ranks gives the global mean.
-            loss = models::loss_sum(logits, inputs.labels, experiment_.regression()) / static_cast<double>(batch_size);
+            loss = loss_of(part, step, work.samples);
             loss_part += loss.item<double>();
         }
         const PhaseTimer timer(work.backward_seconds);
         loss.backward();
     }
-    work.samples = batch_size;
-    for (const auto sample : batch) work.tokens += experiment_.train->length(sample);
     return loss_part;
 }
 

@@ -3,9 +3,12 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
+#include <vector>
 
 #include "apps/strata/config.h"
 #include "apps/strata/experiment.h"
+#include "apps/strata/frozen_outputs.h"
 #include "apps/strata/train_plan.h"
 #include "data/sampler.h"
 #include "dist/group_storage.h"
@@ -21,6 +24,7 @@ struct StepWork {
     std::int64_t tokens = 0;
     double forward_seconds = 0;
     double backward_seconds = 0;
+    std::int64_t backbone_samples = 0;  ///< that went through the whole network: all, or those not kept yet
 };
 
 struct MadeStep {
@@ -41,8 +45,17 @@ class TrainStep {
     dist::GroupStorage& storage() { return storage_; }
     dist::ZeroOptimizer& optimizer() { return optimizer_; }
     dist::SharedBuffers& buffers() { return buffers_; }
+    const FrozenOutputs& frozen_outputs() const { return frozen_outputs_; }
 
   private:
+    using Samples = std::span<const std::int64_t>;
+    struct MicroBatch {
+        Samples samples;
+        std::int64_t first_position;  ///< of its samples in the global batch
+    };
+
+    std::vector<MicroBatch> own_micro_batches(Samples batch) const;
+    torch::Tensor loss_of(const MicroBatch& part, std::int64_t step, std::int64_t batch_size);
     double forward_backward(std::int64_t step, StepWork& work);
 
     const Config& config_;
@@ -53,6 +66,8 @@ class TrainStep {
     dist::GroupStorage storage_;
     dist::ZeroOptimizer optimizer_;
     dist::SharedBuffers buffers_;
+    FrozenOutputs frozen_outputs_;
+    std::int64_t layout_ = -1;  ///< the storage's, when frozen_outputs_ last looked at the model
 };
 
 }  // namespace strata::app

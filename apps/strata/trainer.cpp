@@ -11,6 +11,7 @@
 #include "core/error.h"
 #include "dist/agreement.h"
 #include "dist/checkpoint.h"
+#include "optim/text_table.h"
 
 namespace strata::app {
 namespace {
@@ -79,6 +80,7 @@ TrainOutcome Trainer::run(const StopSignal& stop) {
         announce_stage(bar);
         const MadeStep made = step_.make(progress_.step, logs_after(progress_.step + 1));
         count(made.work, window, outcome);
+        announce_kept_outputs(bar);
         log(made.report, window, bar);
         outcome.stopped = communicator_.all_reduce_max(stop.requested() ? 1 : 0) > 0;
         const auto paused = Clock::now();
@@ -101,6 +103,17 @@ void Trainer::announce_stage(Progress& bar) {
     }
     bar.line(fmt::format("stage {}, updates {} to {}: {} of {} groups learn: {}", stage.name, stage.first_step + 1,
                          stage.end_step, names.size(), plan_.groups.size(), fmt::join(names, ", ")));
+}
+
+/// Once a stage, when no sample needs the frozen backbone any more.
+void Trainer::announce_kept_outputs(Progress& bar) {
+    const FrozenOutputs& outputs = step_.frozen_outputs();
+    const bool complete = outputs.complete();
+    if (complete && !kept_outputs_announced_) {
+        bar.line(fmt::format("outputs of the frozen backbone kept: {} samples, {}", outputs.kept(),
+                             optim::byte_text(outputs.bytes())));
+    }
+    kept_outputs_announced_ = complete;
 }
 
 void Trainer::count(const StepWork& work, Window& window, TrainOutcome& outcome) {

@@ -50,6 +50,7 @@ class Trainer {
     struct Window;
 
     void announce_stage(Progress& bar);
+    void announce_kept_outputs(Progress& bar);
     void count(const StepWork& work, Window& window, TrainOutcome& outcome);
     void log(const dist::StepReport& report, Window& window, Progress& bar);
     void evaluate_and_log(Progress& bar);
@@ -69,6 +70,7 @@ class Trainer {
     TrainProgress progress_;
     std::optional<EventFile> events_;  // rank 0's, where they are wanted
     const optim::Stage* announced_ = nullptr;
+    bool kept_outputs_announced_ = false;
 };
 
 }  // namespace strata::app

@@ -121,6 +121,7 @@ TEST_F(BadInput, flags_and_keys) {
     expect_train_refused({"--config", scratch_.write("run.toml", "max_step = 3\n")},
                          AllOf(HasSubstr("run.toml:1"), HasSubstr("Did you mean 'max_steps'?")));
     expect_train_refused({"--layer_decay", "1.5"}, HasSubstr("decay"));
+    expect_train_refused({"--cache_frozen", "true", "--frozen_dropout", "true"}, HasSubstr("keep one"));
 }
 
 TEST_F(BadInput, more_ranks_than_samples) {

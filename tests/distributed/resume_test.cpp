@@ -58,6 +58,25 @@ TEST_P(ResumeStages, a_run_cut_in_any_stage_equals_the_uncut_run_bit_for_bit) {
 // The stages end at updates 6 and 13.
 INSTANTIATE_TEST_SUITE_P(Resume, ResumeStages, testing::Values(4, 6, 9, 13, 17));
 
+/// The head alone for nearly two epochs; a run that goes on in the second keeps what it meets.
+TEST(Resume, kept_outputs_of_a_frozen_backbone_change_no_bit) {
+    const ScratchFolder scratch;
+    const std::string stages = scratch.write("stages.toml", "[[stage]]\nlength = \"15u\"\nfreeze_to = -1\n[[stage]]\n");
+    const auto run = [&](const char* name, const char* cache) {
+        return with(noisy_run(2, scratch / name), {"--config", stages, "--cache_frozen", cache});
+    };
+    const auto whole = run_strata(2, run("whole", "auto"));
+    expect_success(whole);
+    EXPECT_NE(whole.output.find("outputs of the frozen backbone kept: 96 samples, 12.0 KiB"), std::string::npos)
+        << whole.output;
+    expect_success(run_strata(2, run("plain", "false")));
+    expect_equal_runs(scratch / "whole", scratch / "plain");
+    expect_success(run_strata(2, run("cut", "true")));
+    fs::remove_all(scratch / "cut/checkpoint-20");
+    expect_success(run_strata(2, with(run("cut", "true"), {"--resume_from_checkpoint", "auto"})));
+    expect_equal_runs(scratch / "whole", scratch / "cut");
+}
+
 class ResumeElsewhere : public testing::TestWithParam<std::pair<int, int>> {};
 
 TEST_P(ResumeElsewhere, another_number_of_ranks_goes_on) {

@@ -192,6 +192,69 @@ TEST(Bert, WhatIsFrozenDropsNothingUnlessTold) {
     EXPECT_TRUE(torch::equal(before, all));
 }
 
+/// Everything frozen but the classifier, and the pooler where told.
+void freeze_backbone(const LoadedModel& loaded, bool pooler_trains) {
+    for (const auto& [name, parameter] : loaded.model->named_parameter_list()) {
+        parameter.set_requires_grad(name.starts_with("classifier.") ||
+                                    (pooler_trains && name.starts_with("bert.pooler.")));
+    }
+}
+
+TEST(Bert, AFrozenBackboneHasAFixedPart) {
+    const DropoutKey key{5, 9};
+    for (const bool pooler_trains : {false, true}) {
+        LoadOptions options;
+        options.hidden_dropout_prob = 0.3;
+        const LoadedModel loaded = load_model(fixtures() / "classifier", options);
+        EXPECT_FALSE(loaded.model->fixed_width());
+        freeze_backbone(loaded, pooler_trains);
+        ASSERT_EQ(loaded.model->fixed_width(), loaded.config.hidden_size);
+        const Batch batch;
+        const torch::Tensor fixed = loaded.model->fixed_part(batch.input);
+        EXPECT_FALSE(fixed.requires_grad());
+        EXPECT_TRUE(torch::equal(loaded.model->forward_from(fixed, batch.input.sample_positions, key),
+                                 loaded.model->forward(batch.input, key)));
+        loaded.model->set_dropout_in_frozen(true);
+        EXPECT_FALSE(loaded.model->fixed_width()) << "what drops is not fixed";
+        loaded.model->set_dropout_in_frozen(false);
+        loaded.model->named_parameter_list().front().second.set_requires_grad(true);
+        EXPECT_FALSE(loaded.model->fixed_width()) << "what trains is not fixed";
+    }
+}
+
+// What is kept of one batch stands for the sample in any other, if no batch has fewer than 12 tokens: MKL computes
+// products of that few rows by other paths (of fewer than 4 with one thread), whose last bits differ.
+TEST(Bert, AFixedPartsBitsDoNotDependOnTheBatch) {
+    BertConfig wide;  // as wide as MiniLM: the products' blocking depends on sizes
+    wide.hidden_size = 384;
+    wide.num_attention_heads = 12;
+    wide.intermediate_size = 1536;
+    wide.num_hidden_layers = 2;
+    wide.vocab_size = 1000;
+    BertForSequenceClassification model(wide);
+    {
+        const torch::NoGradGuard no_grad;
+        for (const auto& [name, parameter] : model.named_parameter_list()) {
+            parameter.copy_(keyed_normal(parameter.sizes().vec(), 0.05, 3, name));
+        }
+    }
+    const auto rows_of = [&](const std::vector<std::int64_t>& samples) {
+        std::vector<std::int64_t> ids, offsets{0};
+        for (const std::int64_t sample : samples) {
+            for (std::int64_t i = 0; i < 12 + sample * 7 % 61; ++i) ids.push_back((sample * 131 + i * 17) % 1000);
+            offsets.push_back(static_cast<std::int64_t>(ids.size()));
+        }
+        return model.fixed_part(PackedInput::from_vectors(ids, {}, {}, offsets, {}));
+    };
+    std::vector<std::int64_t> all(40);
+    std::iota(all.begin(), all.end(), std::int64_t{0});
+    const torch::Tensor together = rows_of(all);
+    for (const std::int64_t sample : all) {
+        EXPECT_TRUE(torch::equal(rows_of({sample})[0], together[sample])) << "alone, " << sample;
+        EXPECT_TRUE(torch::equal(rows_of({(sample + 11) % 40, sample, (sample + 3) % 40})[1], together[sample]));
+    }
+}
+
 TEST(Bert, InputBeyondTheTablesIsABug) {
     const LoadedModel loaded = load_model(fixtures() / "classifier", {});
     const auto forward = [&](std::int64_t id, std::int64_t type, std::int64_t position) {
