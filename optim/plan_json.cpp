@@ -147,7 +147,7 @@ json peak_memory_json(const Plan& plan) {
 
 }  // namespace
 
-nlohmann::json plan_json(const Plan& plan) {
+nlohmann::json plan_json(const Plan& plan, const std::optional<ModelCosts>& costs) {
     const auto ranges = rate_ranges(plan);
     json groups = json::array();
     std::size_t parameters = 0;
@@ -158,7 +158,14 @@ nlohmann::json plan_json(const Plan& plan) {
         if (plan.trainable(g, 0)) trainable += plan.groups[g].elements;
     }
     json stages = json::array();
-    for (std::size_t s = 0; s < plan.stages.size(); ++s) stages.push_back(stage_json(plan, plan.stages[s], ranges[s]));
+    for (std::size_t s = 0; s < plan.stages.size(); ++s) {
+        stages.push_back(stage_json(plan, plan.stages[s], ranges[s]));
+        if (!costs) continue;
+        const ModelCosts::OfStage& own = costs->stages.at(s);
+        stages.back()["kept_output_bytes"] = own.kept_bytes;
+        stages.back()["activations"] = {
+            {"estimated_bytes", own.activation_bytes}, {"sequences", costs->sequences}, {"length", costs->length}};
+    }
     return {{"policy", policy_name(plan.policy)},
             {"optimizer", optimizer_json(plan.optimizer)},
             {"stages", std::move(stages)},

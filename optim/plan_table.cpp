@@ -182,26 +182,45 @@ std::string stage_table(const Plan& plan, std::size_t s, const Ranges& ranges,
                        table.text(), frozen_line(plan, stage));
 }
 
-std::vector<std::string> cost_cells(const Plan& plan, int rank, std::int64_t step) {
+std::vector<std::string> cost_cells(const Plan& plan, int rank, std::int64_t step, const ModelCosts::OfStage* model,
+                                    bool keeps) {
     const RankMemory memory = memory_per_rank(plan, rank, step);
-    return {byte_text(memory.parameter_bytes), byte_text(memory.gradient_bytes), byte_text(memory.state_bytes),
-            byte_text(memory.sum()), byte_text(traffic_per_step(plan, step).sum())};
+    std::vector<std::string> cells{byte_text(memory.parameter_bytes), byte_text(memory.gradient_bytes),
+                                   byte_text(memory.state_bytes)};
+    std::int64_t sum = memory.sum();
+    if (model != nullptr) {
+        if (keeps) cells.push_back(byte_text(model->kept_bytes));
+        cells.push_back("~" + byte_text(model->activation_bytes));
+        sum += model->kept_bytes + model->activation_bytes;
+    }
+    cells.push_back((model != nullptr ? "~" : "") + byte_text(sum));
+    cells.push_back(byte_text(traffic_per_step(plan, step).sum()));
+    return cells;
 }
 
 /// Neighbouring ranks that read the same share a row.
-std::string cost_table(const Plan& plan) {
-    TextTable table({{"stage", Align::left},
-                     {"rank", Align::left},
-                     {"parameters", Align::right},
-                     {"gradients", Align::right},
-                     {"optimizer state", Align::right},
-                     {"sum", Align::right},
-                     {"sent per step", Align::right}});
-    for (const Stage& stage : plan.stages) {
+std::string cost_table(const Plan& plan, const std::optional<ModelCosts>& costs) {
+    const bool keeps = costs && std::any_of(costs->stages.begin(), costs->stages.end(),
+                                            [](const auto& s) { return s.kept_bytes > 0; });
+    std::vector<TextTable::Column> columns{{"stage", Align::left},
+                                           {"rank", Align::left},
+                                           {"parameters", Align::right},
+                                           {"gradients", Align::right},
+                                           {"optimizer state", Align::right}};
+    if (keeps) columns.push_back({"kept outputs", Align::right});
+    if (costs) columns.push_back({"activations", Align::right});
+    columns.push_back({"sum", Align::right});
+    columns.push_back({"sent per step", Align::right});
+    TextTable table(std::move(columns));
+    for (std::size_t s = 0; s < plan.stages.size(); ++s) {
+        const Stage& stage = plan.stages[s];
+        const auto cells_of = [&](int rank) {
+            return cost_cells(plan, rank, stage.first_step, costs ? &costs->stages.at(s) : nullptr, keeps);
+        };
         for (int first = 0; first < plan.world_size;) {
-            std::vector<std::string> cells = cost_cells(plan, first, stage.first_step);
+            std::vector<std::string> cells = cells_of(first);
             int last = first;
-            while (last + 1 < plan.world_size && cost_cells(plan, last + 1, stage.first_step) == cells) ++last;
+            while (last + 1 < plan.world_size && cells_of(last + 1) == cells) ++last;
             const std::string ranks = first == last ? fmt::format("{}", first) : fmt::format("{}-{}", first, last);
             cells.insert(cells.begin(), {first == 0 ? stage.name : "", ranks});
             table.add_row(std::move(cells));
@@ -209,6 +228,15 @@ std::string cost_table(const Plan& plan) {
         }
     }
     return table.text();
+}
+
+std::string cost_heading(const std::optional<ModelCosts>& costs) {
+    if (!costs) return "Memory of each rank, activations apart, and what it sends for each update\n\n";
+    return fmt::format(
+        "Memory of each rank, and what it sends for each update; activations: an estimate for {} sequences of {} "
+        "tokens "
+        "at once\n\n",
+        costs->sequences, costs->length);
 }
 
 }  // namespace
@@ -226,7 +254,7 @@ std::string trains_text(const Plan& plan, std::size_t group) {
     return spans.empty() ? "never" : join(spans, ", ");
 }
 
-std::string plan_table(const Plan& plan) {
+std::string plan_table(const Plan& plan, const std::optional<ModelCosts>& costs) {
     const Ranges ranges = rate_ranges(plan);
     std::string out = fmt::format("{}\n{}{}\n", heading(plan), group_table(plan, ranges), override_lines(plan));
     if (plan.stages.size() > 1) {
@@ -235,7 +263,7 @@ std::string plan_table(const Plan& plan) {
             out += stage_table(plan, s, ranges, transitions) + "\n";
         }
     }
-    return out + "Memory of each rank, activations apart, and what it sends for each update\n\n" + cost_table(plan);
+    return out + cost_heading(costs) + cost_table(plan, costs);
 }
 
 }  // namespace strata::optim

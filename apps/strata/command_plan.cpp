@@ -4,6 +4,7 @@
 
 #include "apps/strata/commands.h"
 #include "apps/strata/experiment.h"
+#include "apps/strata/model_costs.h"
 #include "apps/strata/train_plan.h"
 #include "core/error.h"
 #include "core/file.h"
@@ -67,8 +68,9 @@ int run_plan(const Config& given) {
         std::printf("%s\n", optim::explain(plan, config.explain).c_str());
         return exit_done;
     }
-    std::printf("%s", optim::plan_table(plan).c_str());
-    if (!config.json.empty()) write_file_atomically(config.json, optim::plan_json(plan).dump(2) + "\n");
+    const auto costs = model_costs(config, plan, samples);
+    std::printf("%s", optim::plan_table(plan, costs).c_str());
+    if (!config.json.empty()) write_file_atomically(config.json, optim::plan_json(plan, costs).dump(2) + "\n");
     if (!config.csv.empty()) write_file_atomically(config.csv, optim::plan_csv(plan));
     if (!config.svg.empty()) write_file_atomically(config.svg, optim::plan_svg(plan));
     return exit_done;

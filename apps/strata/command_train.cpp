@@ -5,6 +5,7 @@
 #include "apps/strata/commands.h"
 #include "apps/strata/evaluation.h"
 #include "apps/strata/experiment.h"
+#include "apps/strata/model_costs.h"
 #include "apps/strata/options.h"
 #include "apps/strata/provenance.h"
 #include "apps/strata/report/page.h"
@@ -165,7 +166,7 @@ int run_train(const Config& config, dist::MpiCommunicator& communicator) {
     say(communicator, data_summary(experiment));
     say(communicator, fmt::format("job: {} rank(s) of {} thread(s); {} updates of {} samples", communicator.size(),
                                   thread_count(), length.total_steps, length.global_batch_size));
-    say(communicator, optim::plan_table(plan));
+    say(communicator, optim::plan_table(plan, model_costs(config, plan, experiment.train->size())));
     Trainer trainer(config, experiment, plan, length, communicator, run);
     if (checkpoint) {
         trainer.resume(*checkpoint);

@@ -32,16 +32,6 @@ data::LabelSet in_order_of_head(data::LabelSet labels, const models::BertConfig&
     return labels;
 }
 
-/// What the user set, else the default or as many positions as the model has. Throws UserError for more than it has.
-std::int64_t sequence_limit(const Config& config, const models::BertConfig& model) {
-    const std::int64_t positions = model.max_position_embeddings;
-    if (config.max_seq_length && *config.max_seq_length > positions) {
-        user_error("max_seq_length is {}, but the model in {} has only {} positions", *config.max_seq_length,
-                   config.model_name_or_path, positions);
-    }
-    return config.max_seq_length.value_or(std::min(default_sequence_limit, positions));
-}
-
 std::shared_ptr<const data::WordPieceTokenizer> load_tokenizer(const Config& config, const models::BertConfig& model) {
     const fs::path folder = config.model_name_or_path;
     auto tokenizer = std::make_shared<data::WordPieceTokenizer>(data::WordPieceTokenizer::from_folder(folder));
@@ -66,6 +56,15 @@ models::LoadOptions load_options(const Config& config) {
 }
 
 }  // namespace
+
+std::int64_t sequence_limit(const Config& config, const models::BertConfig& model) {
+    const std::int64_t positions = model.max_position_embeddings;
+    if (config.max_seq_length && *config.max_seq_length > positions) {
+        user_error("max_seq_length is {}, but the model in {} has only {} positions", *config.max_seq_length,
+                   config.model_name_or_path, positions);
+    }
+    return config.max_seq_length.value_or(std::min(default_sequence_limit, positions));
+}
 
 data::ReadOptions read_options(const Config& config, data::Split split) {
     data::ReadOptions options;

@@ -47,6 +47,10 @@ struct Experiment {
     void save_model(const std::filesystem::path& folder) const { network->write_folder(folder, tokenizer_folder); }
 };
 
+/// Tokens an input is cut to: what the user set, else the default or as many positions as the model has. Throws
+/// UserError for more than it has.
+std::int64_t sequence_limit(const Config& config, const models::BertConfig& model);
+
 /// How the files of a split are read under this configuration.
 data::ReadOptions read_options(const Config& config, data::Split split);
 

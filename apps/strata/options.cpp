@@ -193,7 +193,7 @@ std::vector<Option> make_table() {
          ""},
         {"max_seq_length",
          &C::max_seq_length,
-         model_commands & ~command_plan,
+         model_commands,
          data,
          "Longest input in tokens; longer ones are cut, the longer text of a pair first; default 128, tokenize: no "
          "limit",

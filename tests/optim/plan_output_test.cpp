@@ -146,6 +146,21 @@ TEST(PlanTable, ShowsEachStage) {
     EXPECT_THAT(table, Not(HasSubstr(" \n")));
 }
 
+TEST(PlanOutput, ShowsWhatTheModelTakesWhereThatIsKnown) {
+    const Plan plan = staged_plan();
+    ModelCosts costs{8, 128, {}};
+    for (std::size_t s = 0; s < plan.stages.size(); ++s) costs.stages.push_back({10 << 20, s == 0 ? 3 << 10 : 0});
+    const std::string table = plan_table(plan, costs);
+    EXPECT_THAT(table, AllOf(HasSubstr("an estimate for 8 sequences of 128 tokens"), HasSubstr("kept outputs"),
+                             HasSubstr("3.0 KiB"), HasSubstr("~10.0 MiB")));
+    EXPECT_THAT(plan_table(plan), AllOf(HasSubstr("activations apart"), Not(HasSubstr("kept outputs"))));
+    const nlohmann::json stage = plan_json(plan, costs)["stages"][0];
+    EXPECT_EQ(stage["kept_output_bytes"], 3 << 10);
+    EXPECT_EQ(stage["activations"]["estimated_bytes"], 10 << 20);
+    EXPECT_EQ(stage["activations"]["length"], 128);
+    EXPECT_FALSE(plan_json(plan)["stages"][0].contains("activations"));
+}
+
 TEST(PlanTable, ShowsWhatAGroupHasOfItsOwn) {
     PlanConfig config = config_for(20, 1);
     config.policy = {.kind = PolicyKind::rules};

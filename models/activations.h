@@ -1,0 +1,27 @@
+// How much memory a training step of a BERT keeps for its backward pass: an estimate, from the configuration alone.
+//
+// It counts what autograd saves, operation by operation, for the graph that bert.cpp builds (activations.cpp says
+// what), and the largest of the tensors that come and go beside it. A matrix product saves its input only where its
+// weight trains; what no gradient passes through saves nothing.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+
+#include "models/bert_config.h"
+
+namespace strata::models {
+
+/// The largest micro-batch: sequences, all of them `length` tokens long.
+struct BatchSize {
+    std::int64_t sequences = 0;
+    std::int64_t length = 0;
+};
+
+/// Bytes at the peak of forward and backward over one micro-batch, beyond parameters and gradients. `trains` is asked
+/// for parameters by name.
+std::int64_t activation_bytes(const BertConfig& config, const BatchSize& batch,
+                              const std::function<bool(const std::string&)>& trains);
+
+}  // namespace strata::models
