@@ -13,6 +13,7 @@
 #include "data/label_set.h"
 #include "data/task.h"
 #include "data/wordpiece.h"
+#include "models/bert_config.h"
 #include "models/model.h"
 #include "optim/manifest.h"
 
