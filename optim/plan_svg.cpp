@@ -26,32 +26,6 @@ constexpr std::size_t legend_name = 22;     // characters
 constexpr double legend_top = svg::bottom + 64;
 constexpr double legend_line = 20;
 
-constexpr std::string_view style = R"(
-text{font:13px system-ui,sans-serif;fill:#1f2328}
-.title{font-size:15px;font-weight:600}
-.small{font-size:12px}
-.paper{fill:#fff}
-.band{fill:#eef1f5}
-.band:nth-child(odd){fill:#fff}
-.grid{stroke:#d3d9e0;stroke-width:1}
-.axis{stroke:#59636e;stroke-width:1}
-.line{fill:none;stroke-width:1.8;stroke-linejoin:round;stroke-linecap:round}
-@media (prefers-color-scheme:dark){
-text{fill:#e6edf3}
-.paper{fill:#0d1117}
-.band{fill:#1a212b}
-.band:nth-child(odd){fill:#0d1117}
-.grid{stroke:#343c46}
-.axis{stroke:#9198a1}
-)";
-
-std::string style_element(std::size_t groups) {
-    // The style ends in its rules for dark paper.
-    return fmt::format("<style>\n{}{}{}\n}}\n</style>\n",
-                       svg::group_colour_rules(groups, svg::Paper::light, ".g", "stroke"), style,
-                       svg::group_colour_rules(groups, svg::Paper::dark, ".g", "stroke"));
-}
-
 /// About a step a pixel, the ends and the end of the warm-up for certain.
 std::vector<std::int64_t> sampled_steps(const Plan& plan, const Stage& stage) {
     const std::int64_t steps = stage.end_step - stage.first_step;
@@ -125,26 +99,11 @@ std::string bands(const Plan& plan, const svg::Axes& axes) {
 }
 
 std::string axis_lines(const svg::Axes& axes) {
-    std::string out;
-    for (const double rate : axes.rate_ticks()) {
-        const double y = axes.y(rate);
-        out += fmt::format("<line class=\"grid\" x1=\"{}\" x2=\"{}\" y1=\"{:.1f}\" y2=\"{:.1f}\"/>\n", svg::left,
-                           svg::right, y, y);
-        out += fmt::format("<text class=\"small\" x=\"{}\" y=\"{:.1f}\" text-anchor=\"end\">{:.3g}</text>\n",
-                           svg::left - 8, y + 4, rate);
-    }
-    for (const double step : axes.step_ticks()) {
-        const double x = axes.x(step);
-        out += fmt::format("<line class=\"axis\" x1=\"{:.1f}\" x2=\"{:.1f}\" y1=\"{}\" y2=\"{}\"/>\n", x, x,
-                           svg::bottom, svg::bottom + 5);
-        out += fmt::format("<text class=\"small\" x=\"{:.1f}\" y=\"{}\" text-anchor=\"middle\">{}</text>\n", x,
-                           svg::bottom + 20, grouped_digits(std::llround(step)));
-    }
-    out += fmt::format("<line class=\"axis\" x1=\"{}\" x2=\"{}\" y1=\"{}\" y2=\"{}\"/>\n", svg::left, svg::right,
-                       svg::bottom, svg::bottom);
-    out += fmt::format("<text class=\"small\" x=\"{}\" y=\"{}\" text-anchor=\"middle\">step</text>\n",
-                       (svg::left + svg::right) / 2, svg::bottom + 38);
-    return out;
+    std::vector<svg::Tick> rates;
+    std::vector<svg::Tick> steps;
+    for (const double rate : axes.rate_ticks()) rates.push_back({axes.y(rate), fmt::format("{:.3g}", rate)});
+    for (const double step : axes.step_ticks()) steps.push_back({axes.x(step), grouped_digits(std::llround(step))});
+    return svg::across(rates) + svg::foot(steps, "step");
 }
 
 std::string shortened(const std::string& name) {
@@ -193,12 +152,7 @@ std::string plan_svg(const Plan& plan) {
         "Learning rate{}: policy {}, {}, {}, {} steps{}", axes.logarithmic() ? " (logarithmic)" : "",
         policy_name(plan.policy), counted(plan.groups.size(), "group"), counted(plan.stages.size(), "stage"),
         grouped_digits(plan.total_steps), named < plan.groups.size() ? fmt::format(" ({} groups named)", named) : "");
-    std::string out =
-        fmt::format("<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {} {}\" role=\"img\" aria-label=\"{}\">\n",
-                    svg::width, height, title);
-    out += style_element(plan.groups.size());
-    out += fmt::format("<rect class=\"paper\" width=\"{}\" height=\"{}\"/>\n", svg::width, height);
-    out += fmt::format("<text class=\"title\" x=\"{}\" y=\"30\">{}</text>\n", svg::left, title);
+    std::string out = svg::opening(height, title, plan.groups.size());
     out += bands(plan, axes);
     out += band_names(plan, axes);
     out += axis_lines(axes);

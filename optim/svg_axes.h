@@ -3,18 +3,12 @@
 #pragma once
 
 #include "optim/plan_output.h"
+#include "optim/svg_frame.h"
 #include "optim/svg_scale.h"
 
 #include <vector>
 
 namespace strata::optim::svg {
-
-// The paper's width and the edges of the frame that the lines are drawn in.
-inline constexpr double width = 960;
-inline constexpr double left = 76;
-inline constexpr double right = width - 20;
-inline constexpr double top = 68;
-inline constexpr double bottom = 420;
 
 class Axes {
   public:
