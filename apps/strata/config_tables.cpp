@@ -66,7 +66,8 @@ std::vector<TableKey<StageTable>> stage_keys() {
                             s.slice.size());
              }
          }},
-        {"schedule", &S::schedule, "TEXT", "as lr_scheduler_type; default the run's",
+        {"schedule", &S::schedule, "TEXT",
+         "as lr_scheduler_type; default the run's, over the stage's own updates, warm-up included",
          [](const S& s) { optim::parse_schedule_kind(s.schedule); }},
         {"warmup_steps", &S::warmup_steps, "NUMBER", "instead of the run's; below 1: a share of the stage",
          [](const S& s) { check_at_least_zero(*s.warmup_steps); }},
