@@ -13,11 +13,11 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* bytes, std::size_t siz
         fuzz::allow_refusal([&] { app::progress_from_json(std::string(input), "state.h5"); });
         return 0;
     }
-    const auto& folder = fuzz::scratch().folder();
+    const auto& folder = fuzz::scratch().path();
     for (const char* name : files) std::filesystem::remove(folder / name);
     fuzz::scratch().write("trainer_state.json", "{}\n");
     fuzz::scratch().write("checksums.json", dist::make_checksums(folder));
-    fuzz::scratch().write(files[choice], input);
+    fuzz::scratch().write(files[choice], std::string(input));
     fuzz::allow_refusal([&] {
         const bool changed = choice != 1 || input != "{}\n";
         STRATA_CHECK(choice == 0 || dist::verify_files(folder).empty() != changed, "{} was not looked at",

@@ -13,7 +13,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* bytes, std::size_t siz
         {"bert.pooler.dense.weight", {4, 4}},
         {"classifier.weight", {2, 4}},
     };
-    const auto path = fuzz::scratch().write("run.toml", fuzz::text_of(bytes, size));
+    const auto path = fuzz::scratch().write("run.toml", std::string(fuzz::text_of(bytes, size)));
     const char* const arguments[] = {"strata", "plan", "--config", path.c_str()};
     fuzz::allow_refusal([&] {
         const app::Config config = app::parse_command_line(std::size(arguments), arguments).config;

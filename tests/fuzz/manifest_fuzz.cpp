@@ -6,7 +6,7 @@
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* bytes, std::size_t size) {
     using namespace strata;
-    const auto path = fuzz::scratch().write("model.manifest", fuzz::text_of(bytes, size));
+    const auto path = fuzz::scratch().write("model.manifest", std::string(fuzz::text_of(bytes, size)));
     fuzz::allow_refusal([&] {
         const optim::Manifest manifest = optim::read_manifest(path);
         for (const auto kind : {optim::PolicyKind::single, optim::PolicyKind::layer_decay,

@@ -4,7 +4,7 @@
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* bytes, std::size_t size) {
     using namespace strata;
-    const auto path = fuzz::scratch().write("model.safetensors", fuzz::text_of(bytes, size));
+    const auto path = fuzz::scratch().write("model.safetensors", std::string(fuzz::text_of(bytes, size)));
     fuzz::allow_refusal([&] {
         const models::SafetensorsFile file(path);
         std::size_t total = 0;

@@ -1,8 +1,6 @@
 // Where fuzz targets put their input: parsers open files by name.
 #pragma once
 
-#include <unistd.h>
-
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
@@ -10,46 +8,13 @@
 #include <string_view>
 
 #include "core/error.h"
-#include "core/file.h"
+#include "tests/support/scratch_folder.h"
 
 namespace strata::fuzz {
 
-/// A folder of this process, in memory where the machine has such a place; removed at the end.
-class Scratch {
-  public:
-    Scratch() {
-        const std::filesystem::path memory = "/dev/shm";
-        std::error_code absent;
-        const auto parent =
-            std::filesystem::is_directory(memory, absent) ? memory : std::filesystem::temp_directory_path();
-        folder_ = parent / ("strata-fuzz-" + std::to_string(::getpid()));
-        std::filesystem::create_directories(folder_);
-    }
-    ~Scratch() {
-        std::error_code ignored;
-        std::filesystem::remove_all(folder_, ignored);
-    }
-    Scratch(const Scratch&) = delete;
-    Scratch& operator=(const Scratch&) = delete;
-
-    const std::filesystem::path& folder() const { return folder_; }
-
-    /// The file under that name, with that content alone.
-    std::filesystem::path write(const std::string& name, std::string_view content) const {
-        const auto path = folder_ / name;
-        std::error_code absent;
-        std::filesystem::remove(path, absent);
-        append_to_file(path, content);
-        return path;
-    }
-
-  private:
-    std::filesystem::path folder_;
-};
-
-/// The one scratch folder of a target.
-inline const Scratch& scratch() {
-    static const Scratch folder;
+/// The one scratch folder of a target; TMPDIR says where.
+inline const testing_support::ScratchFolder& scratch() {
+    static const testing_support::ScratchFolder folder;
     return folder;
 }
 

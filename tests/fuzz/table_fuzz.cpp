@@ -13,7 +13,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* bytes, std::size_t siz
     const std::size_t choice = fuzz::take_choice(input, 6);
     options.split = static_cast<data::Split>(choice % 3);
     options.encoding = choice < 3 ? data::TextEncoding::utf8 : data::TextEncoding::latin1;
-    const auto path = fuzz::scratch().write(name, input);
+    const auto path = fuzz::scratch().write(name, std::string(input));
     fuzz::allow_refusal([&] { data::labels_of(path, options); });
     fuzz::allow_refusal([&] {
         const data::Dataset read = data::read_dataset(path, options);

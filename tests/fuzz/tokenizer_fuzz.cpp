@@ -23,11 +23,11 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* bytes, std::size_t siz
         "added_tokens.json", "config.json"};
     std::string_view input = fuzz::text_of(bytes, size);
     const std::size_t choice = fuzz::take_choice(input, std::size(files) + 1);
-    for (const char* name : files) std::filesystem::remove(fuzz::scratch().folder() / name);
+    for (const char* name : files) std::filesystem::remove(fuzz::scratch().path() / name);
     fuzz::scratch().write("vocab.txt", vocabulary);
-    if (choice < std::size(files)) fuzz::scratch().write(files[choice], input);
+    if (choice < std::size(files)) fuzz::scratch().write(files[choice], std::string(input));
     fuzz::allow_refusal([&] {
-        const auto tokenizer = data::WordPieceTokenizer::from_folder(fuzz::scratch().folder());
+        const auto tokenizer = data::WordPieceTokenizer::from_folder(fuzz::scratch().path());
         encode(tokenizer, sample);
         if (choice == std::size(files)) encode(tokenizer, input);
     });
