@@ -17,17 +17,6 @@ constexpr double divergence = 4.0;
 constexpr std::int64_t last_left_out = 5;
 constexpr std::size_t fewest_judged = 3;
 
-const Stage& stage_named(const Plan& plan, const std::string& name) {
-    if (name.empty()) return plan.stages.front();
-    std::vector<std::string> names;
-    for (const Stage& stage : plan.stages) {
-        if (stage.name == name) return stage;
-        names.push_back(stage.name);
-    }
-    user_error("stage '{}' is not in the plan.{} Its stages: {}.", name, did_you_mean(name, names),
-               fmt::join(names, ", "));
-}
-
 std::size_t group_named(const Plan& plan, const Stage& stage, const std::string& name) {
     std::vector<std::string> names, training;
     for (const Group& group : plan.groups) names.push_back(group.name);
@@ -85,6 +74,17 @@ std::size_t steepest(const std::vector<double>& losses, const std::vector<double
 
 }  // namespace
 
+const Stage& tested_stage(const Plan& plan, const std::string& name) {
+    if (name.empty()) return plan.stages.front();
+    std::vector<std::string> names;
+    for (const Stage& stage : plan.stages) {
+        if (stage.name == name) return stage;
+        names.push_back(stage.name);
+    }
+    user_error("stage '{}' is not in the plan.{} Its stages: {}.", name, did_you_mean(name, names),
+               fmt::join(names, ", "));
+}
+
 void check_range_test(const RangeTestConfig& config) {
     if (!(config.start_lr > 0.0 && std::isfinite(config.start_lr))) {
         user_error("start_lr is {}; it must be above 0", config.start_lr);
@@ -102,7 +102,7 @@ void check_range_test(const RangeTestConfig& config) {
 Plan range_test_plan(const Plan& plan, const RangeTestConfig& config, const std::string& stage,
                      const std::string& group) {
     check_range_test(config);
-    Stage test = stage_named(plan, stage);
+    Stage test = tested_stage(plan, stage);
     if (group.empty()) {
         // A slice's multipliers are rates over some learning rate; over its high end, they leave that to the test.
         const double last = test.multipliers.back();

@@ -32,6 +32,9 @@ inline constexpr std::int64_t fewest_range_updates = 10;
 /// Throws UserError for figures that make no sense.
 void check_range_test(const RangeTestConfig& config);
 
+/// The plan's stage of that name, its first for an empty one. Throws UserError, with the nearest, where there is none.
+const Stage& tested_stage(const Plan& plan, const std::string& name);
+
 /// What a range test of `plan` trains: a stage, its first unless `stage` names one, and in it all groups that train
 /// there, each at the rate times its multiplier; or `group` alone, at the rate itself, with all others frozen.
 ///

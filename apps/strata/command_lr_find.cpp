@@ -48,13 +48,6 @@ std::vector<std::string> groups_to_test(const Config& config, const optim::Plan&
     return names;
 }
 
-const optim::Stage& tested_stage(const Config& config, const optim::Plan& plan) {
-    for (const optim::Stage& stage : plan.stages) {
-        if (stage.name == config.range_stage) return stage;
-    }
-    return plan.stages.front();
-}
-
 void write_report(const Config& config, const optim::RangeTestReport& report) {
     std::printf("%s", optim::range_test_table(report).c_str());
     if (!config.json.empty()) write_file_atomically(config.json, optim::range_test_json(report).dump(2) + "\n");
@@ -83,7 +76,7 @@ int run_lr_find(const Config& config, dist::MpiCommunicator& communicator) {
     say(communicator, fmt::format("range test: {} of at most {} updates of {} samples, on {} rank(s) of {} thread(s)\n",
                                   groups.size() == 1 ? "one" : fmt::format("{}, one after another,", groups.size()),
                                   config.num_it, length.global_batch_size, communicator.size(), thread_count()));
-    optim::RangeTestReport report{plan, tested_stage(config, plan), range_test_of(config), {}};
+    optim::RangeTestReport report{plan, optim::tested_stage(plan, config.range_stage), range_test_of(config), {}};
     for (const std::string& group : groups) {
         Progress bar(Progress::mode_of(config.progress, communicator.rank()), group.empty() ? "lr-find" : group,
                      config.num_it);
