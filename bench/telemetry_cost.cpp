@@ -81,7 +81,10 @@ class Bench {
         const EventFile events(folder, 1);
         std::vector<double> times[2], writing;
         for (int step = 0; step < updates; ++step) {
-            for (float& gradient : storage.gradients()) gradient = 1e-3F;
+            for (std::size_t group = 0; group < storage.groups(); ++group) {
+                const dist::PartedView parts = storage.gradient_parts(group);
+                std::fill_n(static_cast<float*>(parts.data), parts.stride * communicator_.size(), 1e-3F);
+            }
             const bool telemetry = step % 2 == 1;
             const double began = now();
             const dist::StepReport report = zero.step({step, 1.0, 0.5, telemetry});

@@ -82,6 +82,11 @@ Positions micro_batch(const BatchShape& shape, std::int64_t batch_size, std::int
     return {begin + size * rank / shape.ranks, begin + size * (rank + 1) / shape.ranks};
 }
 
+Positions fixed_micro_batch(std::int64_t size, std::int64_t batch_size, std::int64_t micro) {
+    STRATA_CHECK(size > 0 && micro >= 0, "micro-batch {} of {} samples", micro, size);
+    return {std::min(micro * size, batch_size), std::min((micro + 1) * size, batch_size)};
+}
+
 void require_samples_for_ranks(std::int64_t samples, std::int64_t ranks, const std::filesystem::path& path) {
     if (samples >= ranks) return;
     user_error(

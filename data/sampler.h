@@ -49,6 +49,10 @@ struct Positions {
 /// samples; empty if there is none. Over all ranks and micro-batches every position occurs exactly once.
 Positions micro_batch(const BatchShape& shape, std::int64_t batch_size, std::int64_t rank, std::int64_t micro);
 
+/// A cut that no number of ranks changes: micro-batch `micro` of a batch of `batch_size` samples is the run of `size`
+/// samples from micro * size; the last ones may be shorter or empty.
+Positions fixed_micro_batch(std::int64_t size, std::int64_t batch_size, std::int64_t micro);
+
 /// Throws UserError when a rank would have no sample at all.
 void require_samples_for_ranks(std::int64_t samples, std::int64_t ranks, const std::filesystem::path& path);
 

@@ -17,6 +17,10 @@ void count(Traffic& traffic, std::int64_t bytes) {
     traffic.bytes += bytes;
 }
 
+void require_parts(const PartedView& parts) {
+    STRATA_CHECK(parts.count <= parts.stride, "parts of {} elements at a stride of {}", parts.count, parts.stride);
+}
+
 Traffic difference(const Traffic& a, const Traffic& b) {
     return {a.calls - b.calls, a.bytes - b.bytes};
 }
@@ -79,7 +83,7 @@ Pending Communicator::all_gather(const PartedView& parts) {
 Pending Communicator::all_gather(std::span<const PartedView> pieces) {
     std::int64_t bytes = 0;
     for (const PartedView& piece : pieces) {
-        STRATA_CHECK(piece.count <= piece.stride, "parts of {} elements at a stride of {}", piece.count, piece.stride);
+        require_parts(piece);
         bytes += ring_bytes(piece.count * size_ * bytes_of(piece.type), size_);
     }
     count(traffic_.all_gather, bytes);
@@ -87,9 +91,18 @@ Pending Communicator::all_gather(std::span<const PartedView> pieces) {
 }
 
 Pending Communicator::reduce_scatter_sum(const PartedView& parts) {
-    STRATA_CHECK(parts.count == parts.stride, "parts of {} elements at a stride of {}", parts.count, parts.stride);
-    count(traffic_.reduce_scatter, ring_bytes(parts.count * size_ * bytes_of(parts.type), size_));
-    return Pending(start_reduce_scatter_sum(parts));
+    const SummedParts piece{parts};
+    return reduce_scatter_sum(std::span(&piece, 1));
+}
+
+Pending Communicator::reduce_scatter_sum(std::span<const SummedParts> pieces) {
+    std::int64_t bytes = 0;
+    for (const auto& [parts, into] : pieces) {
+        require_parts(parts);
+        bytes += ring_bytes(parts.count * size_ * bytes_of(parts.type), size_);
+    }
+    count(traffic_.reduce_scatter, bytes);
+    return Pending(start_reduce_scatter_sum(pieces));
 }
 
 void Communicator::all_reduce_sum(std::span<double> values) {

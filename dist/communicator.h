@@ -58,12 +58,21 @@ struct PartedView {
     }
 };
 
+/// Parts to be summed over ranks, each to the rank that owns it. The own part's sum replaces it, or, with `into`, is
+/// added to that buffer: `count` elements of the same type and memory.
+struct SummedParts {
+    PartedView parts;
+    void* into = nullptr;
+};
+
 /// What a backend keeps while an operation is under way.
 class Operation {
   public:
     virtual ~Operation() = default;
     /// Returns when the buffers belong to the caller again. Called once.
     virtual void wait() = 0;
+    /// Moves the transfer on where nothing else does. Never blocks; an error shows in wait().
+    virtual void progress() {}
 };
 
 /// An operation under way. Waits when it goes, so that no buffer is freed under a running transfer.
@@ -77,6 +86,9 @@ class Pending {
 
     /// Idempotent. Throws SystemError if the transfer failed.
     void wait();
+    void progress() {
+        if (operation_) operation_->progress();
+    }
     bool active() const { return operation_ != nullptr; }
 
   private:
@@ -122,9 +134,12 @@ class Communicator {
     /// Each rank brings its own part; afterwards every rank holds all parts.
     Pending all_gather(const PartedView& parts);
     /// Several gathers as one operation, counted as one call: what is many small tensors to the caller is one message
-    /// to the network. A backend may need scratch memory as large as all pieces together (gather_buckets.h bounds it).
+    /// to the network. A backend may need scratch memory as large as all pieces together (buckets.h bounds it).
     Pending all_gather(std::span<const PartedView> pieces);
-    /// Afterwards the own part holds the sum over ranks; the other parts hold nothing of use. Parts have no gaps.
+    /// Each rank gets the sum of its own parts; the other parts keep what they held. Several as one operation, counted
+    /// as one call. An element is summed in the order of ranks, after what `into` holds, by rounding to its own type
+    /// after each addition: so adding up micro-batch after micro-batch gives the same bits on any number of ranks.
+    Pending reduce_scatter_sum(std::span<const SummedParts> pieces);
     Pending reduce_scatter_sum(const PartedView& parts);
 
     // Small and blocking, host memory.
@@ -154,7 +169,7 @@ class Communicator {
   private:
     virtual std::unique_ptr<Operation> start_all_reduce_sum(const BufferView& buffer) = 0;
     virtual std::unique_ptr<Operation> start_all_gather(std::span<const PartedView> pieces) = 0;
-    virtual std::unique_ptr<Operation> start_reduce_scatter_sum(const PartedView& parts) = 0;
+    virtual std::unique_ptr<Operation> start_reduce_scatter_sum(std::span<const SummedParts> pieces) = 0;
     virtual void do_all_reduce_sum(std::span<double> values) = 0;
     virtual std::int64_t do_all_reduce_max(std::int64_t value) = 0;
     virtual void do_broadcast(std::span<std::byte> bytes, int root) = 0;

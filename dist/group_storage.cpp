@@ -25,7 +25,7 @@ void GroupStorage::lay_out_parameters() {
     std::int64_t end = 0;
     for (std::size_t group = 0; group < places_.size(); ++group) {
         places_[group].parameter = end;
-        end += optim::padded_elements(plan_.groups[group].elements, plan_.world_size);
+        end += plan_.padded_elements(group);
     }
     parameters_ = torch::zeros({end});
 }
@@ -64,7 +64,7 @@ void GroupStorage::lay_out_gradients() {
     for (std::size_t group = 0; group < places_.size(); ++group) {
         const bool trains = stage_->trainable[group];
         places_[group].gradient = trains ? end : no_place;
-        if (trains) end += optim::padded_elements(plan_.groups[group].elements, plan_.world_size);
+        if (trains) end += whole_gradients() ? plan_.padded_elements(group) : plan_.slice_stride(group);
     }
     // The old arena is freed, views and all, before the new one is made.
     for (Binding& binding : bindings_) binding.parameter.mutable_grad() = torch::Tensor();
@@ -77,7 +77,7 @@ void GroupStorage::bind_gradients() {
         const bool trains = live(binding.group);
         binding.parameter.set_requires_grad(trains);
         binding.grad = nullptr;
-        if (!trains) continue;
+        if (!trains || !whole_gradients()) continue;
         binding.parameter.mutable_grad() = arena_view(gradients_, places_[binding.group].gradient, *binding.segment);
         binding.grad = binding.parameter.grad().const_data_ptr();
     }
@@ -126,7 +126,9 @@ void GroupStorage::require_bound() const {
         STRATA_CHECK(binding.parameter.const_data_ptr() == binding.home, "{} was moved out of its storage",
                      binding.name);
         STRATA_CHECK((grad.defined() ? grad.const_data_ptr() : nullptr) == binding.grad,
-                     "the gradient of {} was dropped or replaced; use zero_gradients()", binding.name);
+                     "the gradient of {} was dropped, replaced or left behind; use zero_gradients() and "
+                     "ZeroOptimizer::backward()",
+                     binding.name);
     }
 }
 
@@ -134,8 +136,23 @@ void GroupStorage::zero_gradients() {
     gradients_.zero_();
 }
 
-std::span<float> GroupStorage::gradients() {
-    return {gradients_.data_ptr<float>(), static_cast<std::size_t>(gradients_.numel())};
+std::vector<GroupStorage::LiveParameter> GroupStorage::live_parameters() const {
+    std::vector<LiveParameter> parameters;
+    for (const Binding& binding : bindings_) {
+        if (live(binding.group)) parameters.push_back({binding.parameter, binding.group, binding.segment->offset});
+    }
+    return parameters;
+}
+
+PartedView GroupStorage::gradient_parts(std::size_t group) {
+    STRATA_CHECK(live(group) && whole_gradients(), "group {} has no whole gradient", group);
+    const std::int64_t stride = plan_.slice_stride(group);
+    return {gradients_.data_ptr<float>() + places_[group].gradient, stride, stride};
+}
+
+float* GroupStorage::gradient_sums(std::size_t group) {
+    STRATA_CHECK(live(group) && !whole_gradients(), "group {} has no sums of gradients", group);
+    return gradients_.data_ptr<float>() + places_[group].gradient;
 }
 
 std::span<float> GroupStorage::parameters(std::size_t group) {
@@ -144,12 +161,12 @@ std::span<float> GroupStorage::parameters(std::size_t group) {
 }
 
 PartedView GroupStorage::parameter_parts(std::size_t group) {
-    const std::int64_t stride = optim::slice_stride(plan_.groups[group].elements, plan_.world_size);
+    const std::int64_t stride = plan_.slice_stride(group);
     return {parameters_.data_ptr<float>() + places_[group].parameter, stride, stride};
 }
 
 optim::Slice GroupStorage::slice(std::size_t group) const {
-    return optim::slice_of(plan_.groups[group].elements, rank_, plan_.world_size);
+    return plan_.slice(group, rank_);
 }
 
 optim::SliceBuffers GroupStorage::buffers(std::size_t group) {
@@ -158,7 +175,7 @@ optim::SliceBuffers GroupStorage::buffers(std::size_t group) {
     const std::int64_t begin = slice(group).begin;
     optim::SliceBuffers buffers;
     buffers.param = parameters_.data_ptr<float>() + place.parameter + begin;
-    if (live(group)) buffers.grad = gradients_.data_ptr<float>() + place.gradient + begin;
+    if (live(group)) buffers.grad = gradients_.data_ptr<float>() + place.gradient + (whole_gradients() ? begin : 0);
     buffers.exp_avg = pointer(place.exp_avg);
     buffers.exp_avg_sq = pointer(place.exp_avg_sq);
     return buffers;
@@ -178,7 +195,7 @@ optim::RankMemory GroupStorage::memory() const {
     const auto bytes = [](const torch::Tensor& tensor) {
         return tensor.defined() ? static_cast<std::int64_t>(tensor.nbytes()) : std::int64_t{0};
     };
-    optim::RankMemory memory{bytes(parameters_), bytes(gradients_), 0};
+    optim::RankMemory memory{bytes(parameters_), bytes(gradients_)};
     for (const Place& place : places_) memory.state_bytes += bytes(place.exp_avg) + bytes(place.exp_avg_sq);
     return memory;
 }

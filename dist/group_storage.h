@@ -5,7 +5,8 @@
 // group is padded in memory to N slices of one stride, so that collectives run in place; padding is zero and stays
 // zero. Groups follow the plan's order, the input's side first: the backward pass fills the gradient arena from its
 // end, so a run of finished groups is one contiguous piece, and the next forward pass reads the parameter arena from
-// its start.
+// its start. Under ZeRO stage 2 the second arena holds the sums of the own slices alone, and the backward pass leaves
+// gradients wherever it makes them (gradient_reducer.h collects them).
 //
 // A frozen group has parameters and nothing else: no gradient, requires_grad off, and no state unless the plan keeps it
 // for a later thaw. Where a stage of the plan begins, enter() gives and takes gradients and state on every rank alike;
@@ -53,14 +54,25 @@ class GroupStorage {
     std::size_t groups() const { return places_.size(); }
     bool live(std::size_t group) const { return places_[group].gradient != no_place; }
 
-    /// One pass over the gradient arena.
+    /// One pass over what gradients are added up in.
     void zero_gradients();
 
     /// STRATA_CHECK, naming the parameter, that every tensor and gradient of the model still lies here.
     void require_bound() const;
 
-    /// All gradients of all live groups, padding included: what one all-reduce takes.
-    std::span<float> gradients();
+    /// A parameter that learns and its place in its group. A tensor under two names is here twice.
+    struct LiveParameter {
+        torch::Tensor parameter;
+        std::size_t group = 0;
+        std::int64_t offset = 0;  ///< elements, in the group's logical content
+    };
+    std::vector<LiveParameter> live_parameters() const;
+
+    /// A live group's gradients as the parts of all ranks, padding included. Stage 1 only.
+    PartedView gradient_parts(std::size_t group);
+
+    /// Where the own slice of a live group's gradients adds up, padding included. Stage 2 only.
+    float* gradient_sums(std::size_t group);
 
     /// A group's parameters, unpadded.
     std::span<float> parameters(std::size_t group);
@@ -87,7 +99,7 @@ class GroupStorage {
     static constexpr std::int64_t no_place = -1;
     struct Place {
         std::int64_t parameter = 0;        // offset of the group in the parameter arena
-        std::int64_t gradient = no_place;  // offset in the gradient arena; no_place when frozen
+        std::int64_t gradient = no_place;  // offset in the gradient arena, of the own slice under stage 2
         bool holds_state = false;
         torch::Tensor exp_avg, exp_avg_sq;  // own slice; undefined where there is none
     };
@@ -102,6 +114,7 @@ class GroupStorage {
         const void* grad = nullptr;
     };
 
+    bool whole_gradients() const { return plan_.zero_stage == 1; }
     void lay_out_parameters();
     void lay_out_gradients();
     void settle_state(std::size_t group, std::int64_t step);

@@ -141,7 +141,7 @@ void MpiCommunicator::check(int status, const char* operation) const {
 std::unique_ptr<Operation> MpiCommunicator::start_all_reduce_sum(const BufferView& buffer) {
     require_reachable(buffer.type, buffer.memory, true);
     const std::int64_t part = (buffer.count + size_ - 1) / size_;
-    return start_reduction({static_cast<std::byte*>(buffer.data), buffer.count, part, buffer.type}, true);
+    return start_reduction({{static_cast<std::byte*>(buffer.data), part, part, buffer.count}}, buffer.type, true);
 }
 
 std::unique_ptr<Operation> MpiCommunicator::start_all_gather(std::span<const PartedView> pieces) {
@@ -168,15 +168,22 @@ std::unique_ptr<Operation> MpiCommunicator::start_all_gather(std::span<const Par
     return operation;
 }
 
-std::unique_ptr<Operation> MpiCommunicator::start_reduce_scatter_sum(const PartedView& parts) {
-    require_reachable(parts.type, parts.memory, true);
-    const std::int64_t count = parts.count * size_;
-    return start_reduction({static_cast<std::byte*>(parts.data), count, parts.count, parts.type}, false);
+std::unique_ptr<Operation> MpiCommunicator::start_reduce_scatter_sum(std::span<const SummedParts> pieces) {
+    std::vector<ReducedPiece> reduced;
+    for (const auto& [parts, into] : pieces) {
+        require_reachable(parts.type, parts.memory, true);
+        STRATA_CHECK(parts.type == pieces.front().parts.type, "pieces of two types in one reduce-scatter");
+        reduced.push_back({static_cast<std::byte*>(parts.data), parts.count, parts.stride,
+                           parts.stride * (size_ - 1) + parts.count, static_cast<std::byte*>(into)});
+    }
+    const ElementType type = pieces.empty() ? ElementType::float32 : pieces.front().parts.type;
+    return start_reduction(std::move(reduced), type, false);
 }
 
-std::unique_ptr<Operation> MpiCommunicator::start_reduction(const ReducedBuffer& buffer, bool gathers) const {
-    auto reduction = std::make_unique<MpiReduction>(Speaker{rank_, host_}, scratch_,
-                                                    MpiPeers{comm_, rank_, size_, max_count_}, buffer, gathers);
+std::unique_ptr<Operation> MpiCommunicator::start_reduction(std::vector<ReducedPiece> pieces, ElementType type,
+                                                            bool gathers) const {
+    auto reduction = std::make_unique<MpiReduction>(
+        Speaker{rank_, host_}, scratch_, MpiPeers{comm_, rank_, size_, max_count_}, std::move(pieces), type, gathers);
     reduction->start();
     return reduction;
 }

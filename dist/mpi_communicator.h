@@ -16,7 +16,7 @@
 namespace strata::dist {
 
 class ScratchPool;
-struct ReducedBuffer;
+struct ReducedPiece;
 
 class MpiCommunicator final : public Communicator {
   public:
@@ -32,8 +32,8 @@ class MpiCommunicator final : public Communicator {
   private:
     std::unique_ptr<Operation> start_all_reduce_sum(const BufferView& buffer) override;
     std::unique_ptr<Operation> start_all_gather(std::span<const PartedView> pieces) override;
-    std::unique_ptr<Operation> start_reduce_scatter_sum(const PartedView& parts) override;
-    std::unique_ptr<Operation> start_reduction(const ReducedBuffer& buffer, bool gathers) const;
+    std::unique_ptr<Operation> start_reduce_scatter_sum(std::span<const SummedParts> pieces) override;
+    std::unique_ptr<Operation> start_reduction(std::vector<ReducedPiece> pieces, ElementType type, bool gathers) const;
     void do_all_reduce_sum(std::span<double> values) override;
     std::int64_t do_all_reduce_max(std::int64_t value) override;
     void do_broadcast(std::span<std::byte> bytes, int root) override;

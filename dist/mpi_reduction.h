@@ -1,10 +1,9 @@
-// Sums over ranks by direct exchange: every rank sends each other rank that one's part, adds the parts it is sent to
-// its own, and, for an all-reduce, sends the sum of its part to all. The same bytes as a ring, 2S(N-1)/N for S, in two
-// rounds of messages that are all under way together.
+// Sums over ranks by direct exchange: every rank sends each other rank that one's parts, adds the parts it is sent to
+// its own, and, for an all-reduce, sends the sum to all. The same bytes as a ring, 2S(N-1)/N for S, in two rounds of
+// messages that are all under way together; a reduce-scatter is the first round alone.
 //
 // Open MPI 4.1's own non-blocking all-reduce runs a schedule that misses shared memory's fast path (measured in
-// docs/measurements.md). The order of the additions depends on the number of ranks alone: own part first, then the
-// following ranks' in turn.
+// docs/measurements.md). Every element is summed in the order of ranks.
 #pragma once
 
 #include <mpi.h>
@@ -24,25 +23,28 @@ struct MpiPeers {
     std::int64_t max_count = 0;  ///< the largest count of one message
 };
 
-/// `count` elements in parts of `part`, one for each rank; the last parts may be shorter or empty.
-struct ReducedBuffer {
+/// Elements in parts at equal distances, one part a rank; the last ones may be shorter or empty.
+struct ReducedPiece {
     std::byte* data = nullptr;
-    std::int64_t count = 0;
-    std::int64_t part = 0;
-    ElementType type = ElementType::float32;
+    std::int64_t count = 0;     ///< of a part
+    std::int64_t stride = 0;    ///< from one part's first element to the next one's
+    std::int64_t end = 0;       ///< past the last part's last element, from data
+    std::byte* into = nullptr;  ///< what the own part's sum is added to; null: it replaces the own part
 };
 
-/// All-reduce when it `gathers`, else reduce-scatter. All ranks must wait for their reductions in one order.
+/// Of one or several pieces of one type. All-reduce when it `gathers`, else reduce-scatter. All ranks must wait for
+/// their all-reductions in one order.
 class MpiReduction final : public Operation {
   public:
-    MpiReduction(Speaker speaker, const std::shared_ptr<ScratchPool>& pool, const MpiPeers& peers,
-                 const ReducedBuffer& buffer, bool gathers);
+    MpiReduction(Speaker speaker, std::shared_ptr<ScratchPool> pool, const MpiPeers& peers,
+                 std::vector<ReducedPiece> pieces, ElementType type, bool gathers);
     ~MpiReduction() override;
     MpiReduction(const MpiReduction&) = delete;
     MpiReduction& operator=(const MpiReduction&) = delete;
 
     void start();
     void wait() override;
+    void progress() override;
 
   private:
     struct Extent {
@@ -50,23 +52,28 @@ class MpiReduction final : public Operation {
         std::int64_t count;
     };
 
-    Extent extent(int rank) const;
+    Extent extent(const ReducedPiece& piece, int rank) const;
+    std::int64_t elements(int rank) const;
+    Extent message(int rank);
     std::byte* received(int distance);
     int peer(int distance) const { return (peers_.rank + distance) % peers_.size; }
     template <typename Start>
     void exchange(Extent extent, std::vector<MPI_Request>& requests, const Start& start);
     void receive(Extent extent, int from);
     void send(Extent extent, int to);
+    template <typename Float>
     void add_received();
     void gather();
     void settle();
 
     Speaker speaker_;
     MpiPeers peers_;
-    ReducedBuffer buffer_;
+    std::vector<ReducedPiece> pieces_;
+    ElementType type_;
     bool gathers_;
     const char* name_;
-    Scratch scratch_;  // what the other ranks send for the own part, in the order of their distance
+    Scratch received_;  // what the other ranks send of the own parts, in the order of their distance
+    Scratch packed_;    // what is sent of several pieces, in the order of the peers' ranks
     std::vector<MPI_Request> receives_;
     std::vector<MPI_Request> sends_;
 };

@@ -4,17 +4,20 @@
 #include <chrono>
 #include <cmath>
 #include <deque>
+#include <iterator>
+#include <numeric>
 #include <utility>
 
 #include "core/error.h"
-#include "dist/gather_buckets.h"
+#include "dist/buckets.h"
 #include "optim/fused_update.h"
+#include "optim/segment_table.h"
 
 namespace strata::dist {
 namespace {
 
-/// Collectives under way: a few at once, so that the scratch memory they take stays small.
-class UnderWay {
+/// A few at once, so that the scratch memory they take stays small.
+class OperationsUnderWay {
   public:
     void add(Pending pending) {
         if (operations_.size() == limit) wait_for_oldest();
@@ -59,33 +62,43 @@ double clip_coefficient(double norm, double max_norm) {
 
 ZeroOptimizer::ZeroOptimizer(const optim::Plan& plan, GroupStorage& storage, Communicator& communicator,
                              ZeroOptions options)
-    : plan_(plan), storage_(storage), communicator_(communicator), options_(options) {
+    : plan_(plan),
+      storage_(storage),
+      communicator_(communicator),
+      options_(options),
+      reducer_(plan.zero_stage, storage, communicator, {options.reduce_bytes, options.overlap}),
+      tensors_(optim::tensor_of_sums(plan)) {
     STRATA_CHECK(plan.world_size == communicator.size(), "a plan for {} ranks on {}", plan.world_size,
                  communicator.size());
-    STRATA_CHECK(plan.zero_stage == 1, "ZeRO stage {} is not built", plan.zero_stage);
-    const std::int64_t element = bytes_of(ElementType::float32);
-    STRATA_CHECK(options.reduce_bytes >= element && options.gather_bytes / communicator.size() >= element,
+    const std::int64_t element = bytes_of(ElementType::float32) * communicator.size();
+    STRATA_CHECK(options.reduce_bytes >= element && options.gather_bytes >= element,
                  "collectives of {} and {} bytes hold no element of each rank", options.reduce_bytes,
                  options.gather_bytes);
 }
 
+void ZeroOptimizer::backward(const torch::Tensor& loss, bool last) {
+    if (!traffic_) traffic_ = communicator_.traffic();
+    reducer_.backward(loss, last);
+}
+
 StepReport ZeroOptimizer::step(const StepInput& input) {
     storage_.require_bound();
+    if (!traffic_) traffic_ = communicator_.traffic();
+    StepReport report;
+    report.reductions_in_backward = reducer_.started_early();
+    Stopwatch watch;
+    reducer_.finish();
+    report.seconds.reduce = watch.lap();
     if (layout_ != storage_.layout()) {
         layout_ = storage_.layout();
         spans_ = storage_.spans();
         frozen_weights_.clear();
     }
-    StepReport report;
     std::vector<optim::GroupTelemetry> telemetry(input.telemetry ? storage_.groups() : 0);
-    const TrafficCounters before = communicator_.traffic();
     for (std::size_t group = 0; group < storage_.groups(); ++group) {
         report.learning_rates.push_back(plan_.learning_rate(group, input.step));
     }
-    Stopwatch watch;
-    reduce_gradients();
-    report.seconds.reduce = watch.lap();
-    measure(input.loss, report);
+    measure(input, report);
     report.seconds.norm = watch.lap();
     if (!report.skipped) {
         update(input, report.grad_norm, telemetry);
@@ -97,31 +110,24 @@ StepReport ZeroOptimizer::step(const StepInput& input) {
         weigh(std::move(telemetry), report);
         report.seconds.norm += watch.lap();
     }
-    report.traffic = communicator_.traffic() - before;
+    report.traffic = communicator_.traffic() - *std::exchange(traffic_, std::nullopt);
     return report;
-}
-
-void ZeroOptimizer::reduce_gradients() {
-    const std::span<float> all = storage_.gradients();
-    const std::size_t chunk = static_cast<std::size_t>(options_.reduce_bytes) / sizeof(float);
-    UnderWay under_way;
-    for (std::size_t begin = 0; begin < all.size(); begin += chunk) {
-        const auto part = all.subspan(begin, std::min(chunk, all.size() - begin));
-        under_way.add(communicator_.all_reduce_sum(BufferView::of(part)));
-    }
-    under_way.wait();
 }
 
 /// Norms and loss of all ranks in one small all-reduce. Each rank sums the squares of its own slices, so each element
 /// counts once. A value that is not finite makes its sum so on every rank (a float's square cannot overflow a double):
 /// no flag is needed, and all ranks decide alike.
-void ZeroOptimizer::measure(double loss, StepReport& report) {
-    std::vector<double> sums(plan_.groups.size() + 1, 0.0);
-    optim::square_sums_cpu(spans_, std::span(sums).first(plan_.groups.size()));
-    sums.back() = loss;
-    communicator_.all_reduce_sum(sums);
-    report.loss = sums.back();
-    sums.pop_back();
+void ZeroOptimizer::measure(const StepInput& input, StepReport& report) {
+    std::vector<double> sums(plan_.groups.size(), 0.0);
+    if (plan_.deterministic) {
+        report.loss = sum_tiles(input.micro_losses, sums);
+    } else {
+        optim::square_sums_cpu(spans_, sums);
+        sums.push_back(input.loss);
+        communicator_.all_reduce_sum(sums);
+        report.loss = sums.back();
+        sums.pop_back();
+    }
     double total = 0;
     for (const double sum : sums) {
         report.group_grad_norms.push_back(std::sqrt(sum));
@@ -129,6 +135,39 @@ void ZeroOptimizer::measure(double loss, StepReport& report) {
     }
     report.grad_norm = std::sqrt(total);
     report.skipped = !std::isfinite(report.grad_norm) || !std::isfinite(report.loss);
+}
+
+/// Each rank puts its own tiles' sums and micro-batches' losses in their places of a list that is zero elsewhere, so
+/// the all-reduce adds nothing but zeros and rounds nothing; then every rank adds the list up in its order. Returns the
+/// loss.
+double ZeroOptimizer::sum_tiles(std::span<const double> micro_losses, std::span<double> group_sums) {
+    const auto tiles_of = [](std::int64_t elements) {
+        return static_cast<std::size_t>((elements + optim::deterministic_tile - 1) / optim::deterministic_tile);
+    };
+    const std::vector<double> own = optim::tile_square_sums_cpu(spans_, optim::deterministic_tile);
+    std::vector<double> sums(micro_losses.begin(), micro_losses.end());
+    auto next = own.begin();
+    for (std::size_t group = 0; group < storage_.groups(); ++group) {
+        if (!storage_.live(group)) continue;
+        const optim::Slice slice = storage_.slice(group);
+        const std::int64_t first = std::ssize(sums) + slice.begin / optim::deterministic_tile;
+        sums.resize(sums.size() + tiles_of(plan_.groups[group].elements), 0.0);
+        const auto tiles = static_cast<std::ptrdiff_t>(tiles_of(slice.size()));
+        std::copy_n(next, tiles, sums.begin() + first);
+        next += tiles;
+    }
+    STRATA_CHECK(next == own.end(), "{} tiles too many", own.end() - next);
+    communicator_.all_reduce_sum(sums);
+    auto at = sums.begin();
+    const auto add_up = [&at](std::size_t count) {
+        const auto begin = std::exchange(at, at + static_cast<std::ptrdiff_t>(count));
+        return std::accumulate(begin, at, 0.0);
+    };
+    const double loss = add_up(micro_losses.size());
+    for (std::size_t group = 0; group < storage_.groups(); ++group) {
+        if (storage_.live(group)) group_sums[group] = add_up(tiles_of(plan_.groups[group].elements));
+    }
+    return loss;
 }
 
 void ZeroOptimizer::update(const StepInput& input, double grad_norm, std::span<optim::GroupTelemetry> telemetry) {
@@ -142,9 +181,10 @@ void ZeroOptimizer::update(const StepInput& input, double grad_norm, std::span<o
         return;
     }
     // A tensor's trust ratio needs its norms over all slices.
-    std::vector<double> tensor_sums(2 * optim::tensor_count(plan_), 0.0);
+    std::vector<double> tensor_sums(2 * tensors_.size(), 0.0);
     optim::lamb_moments_cpu(spans_, hypers, control, tensor_sums);
     communicator_.all_reduce_sum(tensor_sums);
+    optim::complete_tensor_sums(tensors_, tensor_sums);
     optim::lamb_apply_cpu(spans_, hypers, control, tensor_sums, telemetry);
 }
 
@@ -181,12 +221,18 @@ void ZeroOptimizer::gather_parameters() {
 
 void ZeroOptimizer::gather(bool live_only) {
     std::vector<PartedView> parts;
+    std::vector<std::int64_t> counts;
     for (std::size_t group = 0; group < storage_.groups(); ++group) {
-        if (!live_only || storage_.live(group)) parts.push_back(storage_.parameter_parts(group));
+        if (live_only && !storage_.live(group)) continue;
+        parts.push_back(storage_.parameter_parts(group));
+        counts.push_back(parts.back().count);
     }
-    UnderWay under_way;
-    for (const GatherBucket& bucket : gather_buckets(parts, options_.gather_bytes / communicator_.size())) {
-        under_way.add(communicator_.all_gather(bucket));
+    const std::int64_t elements = options_.gather_bytes / communicator_.size() / bytes_of(ElementType::float32);
+    OperationsUnderWay under_way;
+    for (const Bucket& bucket : make_buckets(counts, elements)) {
+        std::vector<PartedView> pieces;
+        for (const BucketPiece& piece : bucket) pieces.push_back(view_of(piece, parts[piece.part]));
+        under_way.add(communicator_.all_gather(pieces));
     }
     under_way.wait();
 }

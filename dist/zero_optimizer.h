@@ -1,6 +1,6 @@
-// One update of all groups by all ranks (ZeRO-1: Rajbhandari et al. 2020, arXiv 1910.02054, stage 1).
+// One update of all groups by all ranks (ZeRO: Rajbhandari et al. 2020, arXiv 1910.02054, stages 1 and 2).
 //
-//   1. gradients are summed over ranks, in chunks that are under way together
+//   1. gradients are summed over ranks, each slice's by its owner, while the backward pass runs (gradient_reducer.h)
 //   2. square sums of the own slices and the loss go into one small all-reduce: every group's norm, the global norm,
 //      the clip coefficient, and whether everything is finite
 //   3. one fused update of the own slices, each group at its own rate, clipping folded in; LAMB's in two passes around
@@ -8,17 +8,23 @@
 //   4. updated slices are gathered, in buckets of equal bytes whatever groups they hold
 //   5. with telemetry, the update's sums of squares go into one more small all-reduce: norms of weights and changes
 //
-// The number of collectives is 1 + ceil(gradient bytes / reduce_bytes) + ceil(parameter bytes / gather_bytes): it
-// depends on bytes (padding included), never on how many groups there are. For a fixed number of ranks every bit of the
-// result is the same each time, and the same on every rank. If a gradient or the loss is not finite, all ranks skip the
-// update: nothing changes by a bit, no group's step counts.
+// The number of collectives is 1 + ceil(gradient bytes / reduce_bytes) + ceil(parameter bytes / gather_bytes), under
+// stage 2 the reductions once for each micro-batch: it depends on bytes (padding included), never on how many groups
+// there are. For a fixed number of ranks every bit of the result is the same each time, and the same on every rank. If
+// a gradient or the loss is not finite, all ranks skip the update: nothing changes by a bit, no group's step counts.
+//
+// A deterministic plan gives the same bits on any number of ranks, if the step is cut into the same micro-batches and
+// micro-batch j is rank j mod N's: sums of gradients have the order of micro-batches, and norms are sums over fixed
+// tiles of the groups, in the order of tiles. (Telemetry's norms are sums of ranks' sums all the same.)
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
 #include "dist/communicator.h"
+#include "dist/gradient_reducer.h"
 #include "dist/group_storage.h"
 #include "optim/plan.h"
 
@@ -29,6 +35,8 @@ struct StepInput {
     double max_grad_norm = 1.0;  ///< clip the global norm as torch.nn.utils.clip_grad_norm_ does; 0: do not
     double loss = 0;             ///< this rank's part; parts sum to the loss
     bool telemetry = false;      ///< also measure parameters and their change: a logged step
+    /// In a deterministic plan, in place of `loss`: of every micro-batch of the step, 0 where another rank has it.
+    std::span<const double> micro_losses = {};
 };
 
 /// Wall-clock seconds of the parts of one update.
@@ -48,6 +56,7 @@ struct StepReport {
     std::vector<double> group_weight_norms;   ///< after the update, frozen groups' too
     std::vector<double> group_update_ratios;  ///< ‖after - before‖ / ‖after‖; 0 when frozen, skipped or all zero
     bool skipped = false;
+    std::int64_t reductions_in_backward = 0;  ///< that left before the backward pass had ended
     StepSeconds seconds;
     TrafficCounters traffic;  ///< what this rank sent for it
 };
@@ -57,6 +66,7 @@ struct StepReport {
 struct ZeroOptions {
     std::int64_t reduce_bytes = std::int64_t{4} << 20;
     std::int64_t gather_bytes = std::int64_t{16} << 20;
+    bool overlap = true;  ///< gradients leave while the backward pass runs
 };
 
 class ZeroOptimizer {
@@ -64,16 +74,20 @@ class ZeroOptimizer {
     /// Keeps references to all three.
     ZeroOptimizer(const optim::Plan& plan, GroupStorage& storage, Communicator& communicator, ZeroOptions options = {});
 
-    /// The storage must have entered input.step before the backward pass. Gradients in it must be this rank's part of a
-    /// sum: the caller has divided by the global number of samples.
+    /// A micro-batch's backward pass. The storage must have entered the step, its gradients zero before the first. The
+    /// loss must be this rank's part of a sum: the caller has divided by the global number of samples. Undefined on a
+    /// rank that has no such micro-batch; all ranks call this equally often, `last` the last time.
+    void backward(const torch::Tensor& loss, bool last);
+
+    /// The update. Under stage 1 the caller may have run the backward passes itself.
     StepReport step(const StepInput& input);
 
     /// Brings every rank's slices of all groups to all: after slices were loaded from a checkpoint.
     void gather_parameters();
 
   private:
-    void reduce_gradients();
-    void measure(double loss, StepReport& report);
+    void measure(const StepInput& input, StepReport& report);
+    double sum_tiles(std::span<const double> micro_losses, std::span<double> group_sums);
     void update(const StepInput& input, double grad_norm, std::span<optim::GroupTelemetry> telemetry);
     void gather(bool live_only);
     void weigh(std::vector<optim::GroupTelemetry> sums, StepReport& report);
@@ -83,7 +97,10 @@ class ZeroOptimizer {
     GroupStorage& storage_;
     Communicator& communicator_;
     ZeroOptions options_;
-    std::int64_t layout_ = 0;  // the storage's, when the spans were made
+    GradientReducer reducer_;
+    std::vector<std::int32_t> tensors_;       // of each of LAMB's sums
+    std::optional<TrafficCounters> traffic_;  // as the step found it
+    std::int64_t layout_ = 0;                 // the storage's, when the spans were made
     std::vector<optim::UpdateSpan> spans_;
     std::vector<double> frozen_weights_;  // square sums of this rank's slices of frozen groups; empty: not known
 };

@@ -11,6 +11,7 @@
 
 #include <cstdint>
 #include <span>
+#include <vector>
 
 namespace strata::optim {
 
@@ -23,7 +24,9 @@ struct UpdateSpan {
     std::int64_t elements = 0;
     std::int32_t group = 0;  // index into the plan's groups
     bool decays = false;
-    std::int32_t tensor = 0;  // index of its parameter among all the plan's, group after group; only LAMB looks at it
+    // Which of LAMB's sums it counts to: its parameter's, all the plan's counted group after group; in a deterministic
+    // plan those of its part of it (segment_table.h). Only LAMB looks at it.
+    std::int32_t tensor = 0;
 };
 
 /// What is known only once gradients have been reduced; on a GPU it stays in device memory.
@@ -47,7 +50,7 @@ void fused_update_cpu(OptimizerKind kind, std::span<const UpdateSpan> spans, std
 /// LAMB's update has two phases, since its trust ratio needs norms of whole tensors, which straddle slices:
 ///
 ///   lamb_moments_cpu   new moments, and for each tensor the square sums of this rank's part of it
-///   (the caller)       adds `tensor_sums` up over all ranks: one small all-reduce of 2 x tensor_count(plan) doubles
+///   (the caller)       adds `tensor_sums` up over all ranks: one small all-reduce
 ///   lamb_apply_cpu     computes every direction again from the new moments and applies it
 ///
 /// `tensor_sums`: [2t] the squares of tensor t's parameters, [2t + 1] of its direction; zero for tensors that have no
@@ -66,6 +69,10 @@ double square_sum_cpu(const float* values, std::int64_t elements);
 /// group whose gradients touch count as one run, so the bits do not depend on how spans are cut.
 /// Returns false when some element is not finite.
 bool square_sums_cpu(std::span<const UpdateSpan> spans, std::span<double> per_group);
+
+/// Each tile's sum of squares of the spans' gradients, in their order. Tiles are `tile` elements of a run of touching
+/// spans of one group, the last one fewer; their sums depend on what lies in them alone.
+std::vector<double> tile_square_sums_cpu(std::span<const UpdateSpan> spans, std::int64_t tile);
 
 /// Elements in one tile of the sums and of the update.
 inline constexpr std::int64_t tile_elements = 16384;

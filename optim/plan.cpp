@@ -19,10 +19,15 @@ void check_run(const PlanConfig& config) {
         user_error("learning_rate is {}; it must be 0 or more (2e-5 to 5e-5 is usual for BERT).", config.learning_rate);
     }
     if (config.world_size < 1) user_error("{} ranks; there must be at least one.", config.world_size);
-    if (config.zero_stage != 1) {
-        user_error("zero_stage {} is not available; use 1 (each rank keeps its slice of the optimizer state).",
-                   config.zero_stage);
+    if (config.zero_stage != 1 && config.zero_stage != 2) {
+        user_error(
+            "zero_stage {} is not available; use 1 (each rank keeps its slice of the optimizer state) or 2 (and of the "
+            "gradients).",
+            config.zero_stage);
     }
+    STRATA_CHECK(config.micro_batches >= 1, "{} micro-batches", config.micro_batches);
+    STRATA_CHECK(!config.deterministic || config.zero_stage == 2, "deterministic under ZeRO stage {}",
+                 config.zero_stage);
 }
 
 /// A rule may give its group figures of its own; they must be of a kind that the optimizer has, and make sense to it.
@@ -84,6 +89,22 @@ double Plan::weight_decay(std::size_t group, const Segment& segment) const {
     return segment.decays ? groups.at(group).overrides.weight_decay.value_or(optimizer.weight_decay) : 0.0;
 }
 
+std::int64_t Plan::slice_alignment() const {
+    return deterministic ? deterministic_tile : optim::slice_alignment;
+}
+
+std::int64_t Plan::slice_stride(std::size_t group) const {
+    return optim::slice_stride(groups.at(group).elements, world_size, slice_alignment());
+}
+
+std::int64_t Plan::padded_elements(std::size_t group) const {
+    return slice_stride(group) * world_size;
+}
+
+Slice Plan::slice(std::size_t group, int rank) const {
+    return slice_of(groups.at(group).elements, rank, world_size, slice_alignment());
+}
+
 std::int64_t Plan::elements() const {
     std::int64_t sum = 0;
     for (const Group& group : groups) sum += group.elements;
@@ -99,6 +120,8 @@ Plan make_plan(const Manifest& manifest, const PlanConfig& config) {
     plan.total_steps = config.total_steps;
     plan.world_size = config.world_size;
     plan.zero_stage = config.zero_stage;
+    plan.micro_batches = config.micro_batches;
+    plan.deterministic = config.deterministic;
     for (const GroupDraft& draft : make_groups(manifest, config.policy, config.learning_rate)) {
         plan.groups.push_back(make_group(manifest, draft, config.policy.no_decay));
     }

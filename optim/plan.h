@@ -9,6 +9,7 @@
 #include "optim/optimizer.h"
 #include "optim/policy.h"
 #include "optim/schedule.h"
+#include "optim/shard.h"
 #include "optim/stage.h"
 
 #include <cstddef>
@@ -49,7 +50,9 @@ struct PlanConfig {
     std::optional<GradualConfig> gradual = std::nullopt;     // instead of stages
     std::optional<FineTuneConfig> fine_tune = std::nullopt;  // instead of stages
     int world_size = 1;
-    int zero_stage = 1;
+    int zero_stage = 1;     // 1 or 2
+    int micro_batches = 1;  // of each rank in a step
+    bool deterministic = false;
 };
 
 /// What changes for a group before the update of `step`, the first of a stage.
@@ -72,7 +75,21 @@ struct Plan {
     OptimizerConfig optimizer;
     std::int64_t total_steps = 0;
     int world_size = 1;
+
+    /// Stage 1: a step's gradients add up on each rank in full and are reduced once. Stage 2: they are reduced after
+    /// every micro-batch, and each rank keeps the sums of its own slices alone.
     int zero_stage = 1;
+    int micro_batches = 1;  // of each rank in a step
+
+    /// Every sum over ranks, tensors or micro-batches in one order, so that any number of ranks gives the same bits;
+    /// slices are whole tiles (optim/shard.h). Needs stage 2.
+    bool deterministic = false;
+
+    /// Elements that a slice's length is a multiple of, and how a group is shared out.
+    std::int64_t slice_alignment() const;
+    std::int64_t slice_stride(std::size_t group) const;
+    std::int64_t padded_elements(std::size_t group) const;
+    Slice slice(std::size_t group, int rank) const;
 
     /// `step` in [0, total_steps).
     const Stage& stage_at(std::int64_t step) const;
@@ -95,31 +112,36 @@ struct Plan {
 
     std::int64_t elements() const;
 
-    /// Hash of everything that changes an update or who makes it, world size and ZeRO stage included; equal on all
+    /// Hash of everything that changes an update or who makes it, world size and sharding included; equal on all
     /// platforms. What ranks compare before their first collective.
     std::uint64_t hash() const;
 
-    /// The same without world size and ZeRO stage: what a resume compares, since any number of ranks may go on.
+    /// The same without world size and sharding: what a resume compares, since any number of ranks may go on.
     std::uint64_t update_hash() const;
 };
 
 /// A group whose multiplier is 0 is in the plan, frozen. Throws UserError for every configuration that makes no sense.
 Plan make_plan(const Manifest& manifest, const PlanConfig& config);
 
+/// Stage 2 keeps at most this many bytes of gradients that are on their way to their owners, or one group's.
+inline constexpr std::int64_t gradient_scratch_bytes = std::int64_t{64} << 20;
+
 /// fp32 bytes on one rank at one step: every group's parameters and every live group's gradients, both with their
-/// padding, and the optimizer state of the rank's own slices of the groups that hold some.
+/// padding, and the optimizer state of the rank's own slices of the groups that hold some. Under stage 2 gradients are
+/// the own slices' sums, and what is on its way comes on top.
 struct RankMemory {
     std::int64_t parameter_bytes = 0;
     std::int64_t gradient_bytes = 0;
     std::int64_t state_bytes = 0;
+    std::int64_t scratch_bytes = 0;  // at most
 
-    std::int64_t sum() const { return parameter_bytes + gradient_bytes + state_bytes; }
+    std::int64_t sum() const { return parameter_bytes + gradient_bytes + state_bytes + scratch_bytes; }
 };
 RankMemory memory_per_rank(const Plan& plan, int rank, std::int64_t step);
 
 /// Bytes that each rank sends for one update, by the ring formulas of dist/communicator.h: live groups' gradients, S
-/// bytes with padding, are all-reduced for 2S(N-1)/N, their updated parameters gathered for S(N-1)/N. The norms and the
-/// loss, 8 bytes a group, come on top.
+/// bytes with padding, are reduced to their owners for S(N-1)/N, once or, under stage 2, after every micro-batch; their
+/// updated parameters are gathered for S(N-1)/N. Norms and the loss come on top: 8 bytes a group, or a tile.
 struct StepTraffic {
     std::int64_t reduce_bytes = 0;
     std::int64_t gather_bytes = 0;

@@ -104,6 +104,8 @@ std::uint64_t Plan::hash() const {
     Canonical out = serialise_update(*this);
     out.integer(world_size);
     out.integer(zero_stage);
+    out.integer(micro_batches);
+    out.integer(deterministic ? 1 : 0);
     return out.hash();
 }
 

@@ -49,7 +49,7 @@ json group_json(const Plan& plan, std::size_t g, const RateRange& rates) {
 json memory_json(const RankMemory& memory, int rank) {
     return {{"rank", rank},
             {"parameter_bytes", memory.parameter_bytes},
-            {"gradient_bytes", memory.gradient_bytes},
+            {"gradient_bytes", memory.gradient_bytes + memory.scratch_bytes},
             {"state_bytes", memory.state_bytes}};
 }
 

@@ -52,9 +52,10 @@ std::string stage_text(const Stage& stage) {
 }
 
 std::string heading(const Plan& plan) {
-    std::string out = fmt::format("Plan: policy {}, {} group{}, {} rank{}, ZeRO stage {}\n", policy_name(plan.policy),
+    std::string out = fmt::format("Plan: policy {}, {} group{}, {} rank{}, ZeRO stage {}{}\n", policy_name(plan.policy),
                                   plan.groups.size(), plural(plan.groups.size()), plan.world_size,
-                                  plural(static_cast<std::size_t>(plan.world_size)), plan.zero_stage);
+                                  plural(static_cast<std::size_t>(plan.world_size)), plan.zero_stage,
+                                  plan.deterministic ? ", deterministic" : "");
     out += optimizer_text(plan.optimizer);
     if (plan.stages.size() == 1) return out + stage_text(plan.stages.front()) + "\n";
     return out + fmt::format("{} stages, {} steps\n", plan.stages.size(), grouped_digits(plan.total_steps));
@@ -185,7 +186,8 @@ std::string stage_table(const Plan& plan, std::size_t s, const Ranges& ranges,
 std::vector<std::string> cost_cells(const Plan& plan, int rank, std::int64_t step, const ModelCosts::OfStage* model,
                                     bool keeps) {
     const RankMemory memory = memory_per_rank(plan, rank, step);
-    std::vector<std::string> cells{byte_text(memory.parameter_bytes), byte_text(memory.gradient_bytes),
+    std::vector<std::string> cells{byte_text(memory.parameter_bytes),
+                                   byte_text(memory.gradient_bytes + memory.scratch_bytes),
                                    byte_text(memory.state_bytes)};
     std::int64_t sum = memory.sum();
     if (model != nullptr) {

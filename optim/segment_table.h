@@ -20,12 +20,17 @@ struct SliceBuffers {
 };
 
 /// The spans of `rank`'s slices of every group that is live, in group order. Neighbouring segments with the same
-/// answer to decay make one span, but for LAMB, whose every tensor has its own trust ratio. `live` and `buffers` have
-/// one entry for each group; null pointers stay null.
+/// answer to decay make one span, but for LAMB, whose every tensor has its own trust ratio; in a deterministic plan
+/// LAMB's spans also end where a tile does, so that their sums depend on no slice. `live` and `buffers` have one entry
+/// for each group; null pointers stay null.
 std::vector<UpdateSpan> build_spans(const Plan& plan, int rank, const std::vector<bool>& live,
                                     std::span<const SliceBuffers> buffers);
 
-/// Parameter tensors in the plan, frozen ones included: one more than the largest UpdateSpan::tensor.
-std::size_t tensor_count(const Plan& plan);
+/// For each UpdateSpan::tensor of any rank, which of the plan's tensors it is a part of. Frozen ones are included.
+std::vector<std::int32_t> tensor_of_sums(const Plan& plan);
+
+/// Gives every part of a tensor the sums of the whole: adds up [2s] and [2s + 1] of its parts, in their order, and
+/// writes the totals to each. `sums` are lamb_moments_cpu's, added up over all ranks.
+void complete_tensor_sums(std::span<const std::int32_t> tensors, std::span<double> sums);
 
 }  // namespace strata::optim

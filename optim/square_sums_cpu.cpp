@@ -62,6 +62,11 @@ double square_sum_cpu(const float* values, std::int64_t elements) {
     return total;
 }
 
+std::vector<double> tile_square_sums_cpu(std::span<const UpdateSpan> spans, std::int64_t tile) {
+    const std::vector<Run> runs = gradient_runs(spans);
+    return tile_square_sums(runs, make_tiles(runs, tile));
+}
+
 bool square_sums_cpu(std::span<const UpdateSpan> spans, std::span<double> per_group) {
     const std::vector<Run> runs = gradient_runs(spans);
     const std::vector<Tile> tiles = make_tiles(runs);

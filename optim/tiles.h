@@ -16,14 +16,14 @@ struct Tile {
     std::int64_t end = 0;
 };
 
-/// Every run from its start on, in order; only a run's last tile is shorter than tile_elements.
+/// Every run from its start on, in order; only a run's last tile is shorter than `size`.
 template <typename Runs>
-std::vector<Tile> make_tiles(const Runs& runs) {
+std::vector<Tile> make_tiles(const Runs& runs, std::int64_t size = tile_elements) {
     std::vector<Tile> tiles;
     for (std::size_t run = 0; run < runs.size(); ++run) {
         const std::int64_t elements = runs[run].elements;
-        for (std::int64_t begin = 0; begin < elements; begin += tile_elements) {
-            tiles.push_back({run, begin, std::min(elements, begin + tile_elements)});
+        for (std::int64_t begin = 0; begin < elements; begin += size) {
+            tiles.push_back({run, begin, std::min(elements, begin + size)});
         }
     }
     return tiles;

@@ -48,8 +48,21 @@ void validate_update(const Config& config) {
     if (config.warmup_steps > 0 && config.warmup_ratio > 0) {
         user_error("warmup_steps and warmup_ratio are both set; keep one");
     }
-    if (config.zero_stage != 1) {
-        user_error("zero_stage is {}; this version has 1: optimizer state in slices, one a rank", config.zero_stage);
+    if (config.zero_stage != 1 && config.zero_stage != 2) {
+        user_error("zero_stage is {}; it is 1 (optimizer state in slices, one a rank) or 2 (gradients too)",
+                   config.zero_stage);
+    }
+    if (config.micro_batches < 0) user_error("micro_batches is {}; it must be at least 1", config.micro_batches);
+    if (config.micro_batches > 0 && !config.deterministic) {
+        user_error("micro_batches is for runs with --deterministic true; gradient_accumulation_steps is for others");
+    }
+    if (config.micro_batches > 0 && config.gradient_accumulation_steps != 1) {
+        user_error("micro_batches and gradient_accumulation_steps both say how a step is cut; keep micro_batches");
+    }
+    if (config.deterministic && !config.torchscript.empty()) {
+        user_error(
+            "deterministic is for models that strata builds itself: a TorchScript module's dropout and BatchNorm "
+            "depend on the number of ranks");
     }
 }
 

@@ -131,6 +131,9 @@ struct Config {
     double warmup_steps = 0;
     double warmup_ratio = 0;
     std::int64_t zero_stage = 1;
+    bool overlap_comm = true;
+    bool deterministic = false;
+    std::int64_t micro_batches = 0;  ///< of a step, all ranks'; 0: one for each rank and accumulation step
 
     // Groups
     std::optional<double> layer_decay;

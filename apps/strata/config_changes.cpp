@@ -28,6 +28,8 @@ bool is_free_to_change(const std::string& key) {
                              "per_device_eval_batch_size",
                              "max_eval_samples",
                              "zero_stage",
+                             "overlap_comm",
+                             "micro_batches",  // the resume itself looks at how steps are cut
                              "per_device_train_batch_size",
                              "gradient_accumulation_steps",
                              "model_name_or_path",

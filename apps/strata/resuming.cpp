@@ -3,6 +3,7 @@
 #include <cstdio>
 
 #include "apps/strata/config_changes.h"
+#include "apps/strata/threads.h"
 #include "apps/strata/train_progress.h"
 #include "core/error.h"
 #include "dist/agreement.h"
@@ -18,6 +19,27 @@ std::optional<fs::path> checkpoint_to_resume(const Config& config, dist::MpiComm
     return dist::newest_valid_checkpoint(communicator, config.output_dir, warn);
 }
 
+namespace {
+
+/// What the bits of a deterministic run depend on, though its configuration may change.
+void require_same_bits(const fs::path& checkpoint, const TrainProgress& progress, const RunLength& length) {
+    if (progress.micro_batches != length.micro_batches) {
+        user_error(
+            "{}: its updates were cut into {} micro-batches, this run's into {}; say micro_batches = {}, or "
+            "--allow_changes true to go on with other bits",
+            checkpoint.string(), progress.micro_batches, length.micro_batches, progress.micro_batches);
+    }
+    if (progress.threads != thread_count()) {
+        user_error(
+            "{}: was made with {} thread(s) a rank, this run has {}, and a deterministic run's bits depend on them; "
+            "set "
+            "OMP_NUM_THREADS={}, or say --allow_changes true to go on with other bits",
+            checkpoint.string(), progress.threads, thread_count(), progress.threads);
+    }
+}
+
+}  // namespace
+
 std::int64_t check_resumable(const fs::path& checkpoint, const Config& config, const optim::Plan& plan,
                              const RunLength& length) {
     const dist::StateFile file = dist::open_checkpoint_state(checkpoint);
@@ -30,14 +52,17 @@ std::int64_t check_resumable(const fs::path& checkpoint, const Config& config, c
             "--allow_changes true to go on with this one",
             checkpoint.string(), changes.empty() ? "\n  the plan of groups and rates" : changes);
     }
-    const std::int64_t samples = progress_from_json(header.train, checkpoint.string()).global_batch_size;
-    if (samples != length.global_batch_size) {
+    const TrainProgress progress = progress_from_json(header.train, checkpoint.string());
+    if (progress.global_batch_size != length.global_batch_size) {
         user_error(
-            "{}: its updates were made from {} samples each, this run's from {}; choose ranks, "
-            "per_device_train_batch_size and gradient_accumulation_steps so that their product stays {}, or say "
-            "--allow_changes true",
-            checkpoint.string(), samples, length.global_batch_size, samples);
+            "{}: its updates were made from {} samples each, this run's from {}; {} so that their product stays {}, or "
+            "say --allow_changes true",
+            checkpoint.string(), progress.global_batch_size, length.global_batch_size,
+            plan.deterministic ? "choose micro_batches and per_device_train_batch_size"
+                               : "choose ranks, per_device_train_batch_size and gradient_accumulation_steps",
+            progress.global_batch_size);
     }
+    if (plan.deterministic) require_same_bits(checkpoint, progress, length);
     return header.step;
 }
 

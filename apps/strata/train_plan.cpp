@@ -119,7 +119,12 @@ std::vector<optim::StageConfig> stages_of(const Config& config) {
 
 RunLength run_length(const Config& config, std::optional<std::int64_t> samples, int ranks) {
     RunLength length{};
-    length.global_batch_size = config.per_device_train_batch_size * config.gradient_accumulation_steps * ranks;
+    length.micro_batches = config.micro_batches > 0 ? config.micro_batches : config.gradient_accumulation_steps * ranks;
+    if (length.micro_batches < ranks) {
+        user_error("micro_batches is {}, but there are {} ranks; each needs at least one: raise it or use fewer ranks",
+                   length.micro_batches, ranks);
+    }
+    length.global_batch_size = config.per_device_train_batch_size * length.micro_batches;
     if (samples) {
         if (*samples < ranks) {
             user_error("{}: {} training samples for {} ranks; every rank needs at least one: use fewer ranks",
@@ -144,7 +149,10 @@ optim::Plan make_train_plan(const Config& config, const optim::Manifest& manifes
         plan.total_steps = length.total_steps;
         plan.steps_per_epoch = length.steps_per_epoch;
         plan.world_size = ranks;
-        plan.zero_stage = static_cast<int>(config.zero_stage);
+        // Sums of gradients in the order of micro-batches are what stage 2 makes.
+        plan.zero_stage = config.deterministic ? 2 : static_cast<int>(config.zero_stage);
+        plan.micro_batches = static_cast<int>((length.micro_batches + ranks - 1) / ranks);
+        plan.deterministic = config.deterministic;
         return optim::make_plan(manifest, plan);
     });
 }

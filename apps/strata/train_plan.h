@@ -13,6 +13,7 @@ namespace strata::app {
 /// How long a run is. An epoch's last update may be made from fewer samples than the others.
 struct RunLength {
     std::int64_t global_batch_size;  ///< samples an update is made from
+    std::int64_t micro_batches;      ///< all ranks', that they are cut into
     std::int64_t steps_per_epoch;    ///< 0 when the number of samples is not known
     std::int64_t total_steps;
 };

@@ -7,6 +7,8 @@ namespace strata::app {
 nlohmann::json to_json(const TrainProgress& progress) {
     return {{"step", progress.step},
             {"global_batch_size", progress.global_batch_size},
+            {"micro_batches", progress.micro_batches},
+            {"threads", progress.threads},
             {"loss_sum", progress.loss_sum},
             {"samples", progress.samples},
             {"tokens", progress.tokens},
@@ -19,10 +21,16 @@ nlohmann::json to_json(const TrainProgress& progress) {
 TrainProgress progress_from_json(const std::string& text, const std::string& where) {
     try {
         const auto json = nlohmann::json::parse(text);
-        return {json.at("step"),           json.at("global_batch_size"),
-                json.at("loss_sum"),       json.at("samples"),
-                json.at("tokens"),         json.at("skipped_steps"),
-                json.at("unlogged_steps"), json.at("unlogged_loss_sum"),
+        return {json.at("step"),
+                json.at("global_batch_size"),
+                json.value("micro_batches", std::int64_t{0}),
+                json.value("threads", std::int64_t{0}),
+                json.at("loss_sum"),
+                json.at("samples"),
+                json.at("tokens"),
+                json.at("skipped_steps"),
+                json.at("unlogged_steps"),
+                json.at("unlogged_loss_sum"),
                 json.at("log_history")};
     } catch (const nlohmann::json::exception& error) {
         user_error("{}: /train is not a training state that strata wrote: {}", where, error.what());

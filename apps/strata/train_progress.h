@@ -10,6 +10,8 @@ namespace strata::app {
 struct TrainProgress {
     std::int64_t step = 0;               ///< updates made
     std::int64_t global_batch_size = 0;  ///< samples an update is made from: with the seed, it is the data order
+    std::int64_t micro_batches = 0;      ///< that they were cut into, and the threads of each rank: a deterministic run
+    std::int64_t threads = 0;            ///< keeps both
     double loss_sum = 0;                 ///< of the updates' losses
     std::int64_t samples = 0;
     std::int64_t tokens = 0;

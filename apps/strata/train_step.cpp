@@ -12,12 +12,13 @@ TrainStep::TrainStep(const Config& config, const Experiment& experiment, const o
                      const RunLength& length, dist::Communicator& communicator)
     : config_(config),
       experiment_(experiment),
+      plan_(plan),
       length_(length),
       communicator_(communicator),
       sampler_(static_cast<std::uint64_t>(config.seed), experiment.train->size(), length.global_batch_size,
                config.shuffle),
       storage_(plan, experiment.model().named_parameter_list(), communicator.rank()),
-      optimizer_(plan, storage_, communicator),
+      optimizer_(plan, storage_, communicator, {.overlap = config.overlap_comm}),
       buffers_(experiment.model().named_buffer_list(), communicator),
       frozen_outputs_(experiment.model(), *experiment.train, communicator, config.cache_frozen != "false") {
     experiment.model().set_dropout_in_frozen(config.frozen_dropout);
@@ -32,22 +33,30 @@ MadeStep TrainStep::make(std::int64_t step, bool telemetry) {
         frozen_outputs_.enter_stage();
     }
     storage_.zero_gradients();
-    const double local_loss = forward_backward(step, made.work);
-    made.report = optimizer_.step({step, config_.max_grad_norm, local_loss, telemetry});
+    const std::vector<double> losses = forward_backward(step, made.work);
+    dist::StepInput input{.step = step, .max_grad_norm = config_.max_grad_norm, .telemetry = telemetry};
+    if (plan_.deterministic) {
+        input.micro_losses = losses;
+    } else {
+        input.loss = std::accumulate(losses.begin(), losses.end(), 0.0);
+    }
+    made.report = optimizer_.step(input);
     buffers_.settle(made.work.own_samples, made.report.skipped);
     return made;
 }
 
+/// One for each time the optimizer's backward() is called; empty where this rank has no samples then.
 std::vector<TrainStep::MicroBatch> TrainStep::own_micro_batches(Samples batch) const {
     const data::BatchShape shape{config_.per_device_train_batch_size, communicator_.size(),
                                  config_.gradient_accumulation_steps};
+    const auto size = static_cast<std::int64_t>(batch.size());
     std::vector<MicroBatch> own;
-    for (std::int64_t micro = 0; micro < shape.accumulation; ++micro) {
-        const auto part =
-            data::micro_batch(shape, static_cast<std::int64_t>(batch.size()), communicator_.rank(), micro);
-        if (part.empty()) continue;
-        own.push_back(
-            {batch.subspan(static_cast<std::size_t>(part.begin), static_cast<std::size_t>(part.size())), part.begin});
+    for (std::int64_t turn = 0; turn < plan_.micro_batches; ++turn) {
+        const std::int64_t index = turn * communicator_.size() + communicator_.rank();
+        const data::Positions part = plan_.deterministic ? data::fixed_micro_batch(shape.per_device, size, index)
+                                                         : data::micro_batch(shape, size, communicator_.rank(), turn);
+        own.push_back({batch.subspan(static_cast<std::size_t>(part.begin), static_cast<std::size_t>(part.size())),
+                       part.begin, index});
     }
     return own;
 }
@@ -71,8 +80,9 @@ torch::Tensor TrainStep::loss_of(const MicroBatch& part, std::int64_t step, std:
     return models::loss_sum(logits, labels, experiment_.regression()) / static_cast<double>(batch_size);
 }
 
-/// All micro-batches of this rank; gradients add up in storage. Returns this rank's part of the step's loss.
-double TrainStep::forward_backward(std::int64_t step, StepWork& work) {
+/// All micro-batches of this rank; gradients add up in storage, and leave. Returns the loss of each of the step's
+/// micro-batches, 0 for other ranks'.
+std::vector<double> TrainStep::forward_backward(std::int64_t step, StepWork& work) {
     const auto batch = sampler_.global_batch(step / length_.steps_per_epoch, step % length_.steps_per_epoch);
     work.samples = work.backbone_samples = static_cast<std::int64_t>(batch.size());
     for (const auto sample : batch) work.tokens += experiment_.train->length(sample);
@@ -80,22 +90,24 @@ double TrainStep::forward_backward(std::int64_t step, StepWork& work) {
     if (frozen_outputs_.on()) {
         const PhaseTimer timer(work.forward_seconds);
         std::vector<Samples> parts;
-        for (const MicroBatch& part : own) parts.push_back(part.samples);
+        for (const MicroBatch& part : own) {
+            if (!part.samples.empty()) parts.push_back(part.samples);
+        }
         work.backbone_samples = frozen_outputs_.keep(batch, parts);
     }
-    double loss_part = 0;
+    std::vector<double> losses(static_cast<std::size_t>(length_.micro_batches), 0.0);
     for (const MicroBatch& part : own) {
-        work.own_samples += static_cast<std::int64_t>(part.samples.size());
         torch::Tensor loss;
-        {
+        if (!part.samples.empty()) {
             const PhaseTimer timer(work.forward_seconds);
+            work.own_samples += static_cast<std::int64_t>(part.samples.size());
             loss = loss_of(part, step, work.samples);
-            loss_part += loss.item<double>();
+            losses[static_cast<std::size_t>(part.index)] = loss.item<double>();
         }
         const PhaseTimer timer(work.backward_seconds);
-        loss.backward();
+        optimizer_.backward(loss, &part == &own.back());
     }
-    return loss_part;
+    return losses;
 }
 
 }  // namespace strata::app

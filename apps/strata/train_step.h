@@ -52,14 +52,16 @@ class TrainStep {
     struct MicroBatch {
         Samples samples;
         std::int64_t first_position;  ///< of its samples in the global batch
+        std::int64_t index;           ///< among all ranks' micro-batches of the step
     };
 
     std::vector<MicroBatch> own_micro_batches(Samples batch) const;
     torch::Tensor loss_of(const MicroBatch& part, std::int64_t step, std::int64_t batch_size);
-    double forward_backward(std::int64_t step, StepWork& work);
+    std::vector<double> forward_backward(std::int64_t step, StepWork& work);
 
     const Config& config_;
     const Experiment& experiment_;
+    const optim::Plan& plan_;
     RunLength length_;
     dist::Communicator& communicator_;
     data::Sampler sampler_;

@@ -8,6 +8,7 @@
 #include "apps/strata/event_scalars.h"
 #include "apps/strata/results.h"
 #include "apps/strata/saving.h"
+#include "apps/strata/threads.h"
 #include "core/error.h"
 #include "dist/agreement.h"
 #include "dist/checkpoint.h"
@@ -45,7 +46,14 @@ Trainer::Trainer(const Config& config, Experiment& experiment, const optim::Plan
       communicator_(communicator),
       run_(run),
       step_(config, experiment, plan, length, communicator) {
-    progress_.global_batch_size = length.global_batch_size;
+    describe_steps();
+}
+
+/// What a resume must find again.
+void Trainer::describe_steps() {
+    progress_.global_batch_size = length_.global_batch_size;
+    progress_.micro_batches = length_.micro_batches;
+    progress_.threads = thread_count();
 }
 
 double Trainer::epoch() const {
@@ -213,7 +221,7 @@ void Trainer::save() {
 
 void Trainer::resume(const std::filesystem::path& checkpoint) {
     progress_ = restore(checkpoint, experiment_, plan_, step_.storage(), communicator_);
-    progress_.global_batch_size = length_.global_batch_size;
+    describe_steps();
     if (progress_.step > length_.total_steps) {
         throw dist::AgreedUserError(
             fmt::format("{}: is at update {}, but this run ends at {}; raise num_train_epochs or max_steps",

@@ -49,6 +49,7 @@ class Trainer {
   private:
     struct Window;
 
+    void describe_steps();
     void announce_stage(Progress& bar);
     void announce_kept_outputs(Progress& bar);
     void count(const StepWork& work, Window& window, TrainOutcome& outcome);

@@ -80,7 +80,11 @@ TEST(CommandLine, a_wrong_value_names_the_flag) {
     EXPECT_THAT(error_of({"train", "--learning_rate", "nan"}), HasSubstr("is not a number"));
     EXPECT_THAT(error_of({"train", "--optim", "adamv"}), HasSubstr("Did you mean 'adamw'?"));
     EXPECT_THAT(error_of({"train", "--layer_decay", "0.9", "--policy", "two-part"}), HasSubstr("keep one"));
-    EXPECT_THAT(error_of({"train", "--zero_stage", "2"}), HasSubstr("zero_stage is 2"));
+    EXPECT_THAT(error_of({"train", "--zero_stage", "3"}), HasSubstr("zero_stage is 3"));
+    EXPECT_THAT(error_of({"train", "--micro_batches", "4"}), HasSubstr("--deterministic true"));
+    EXPECT_THAT(
+        error_of({"train", "--deterministic", "true", "--micro_batches", "4", "--gradient_accumulation_steps", "2"}),
+        HasSubstr("keep micro_batches"));
 }
 
 TEST_F(ConfigFile, is_read_first_and_flags_win) {

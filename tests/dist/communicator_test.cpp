@@ -9,7 +9,7 @@
 #include <optional>
 
 #include "core/error.h"
-#include "dist/gather_buckets.h"
+#include "dist/buckets.h"
 #include "dist/mpi_communicator.h"
 
 namespace {
@@ -180,6 +180,46 @@ TEST_P(Communicators, ReduceScatterLeavesTheSumInTheOwnPart) {
         for (std::int64_t i = begin; i < begin + part; ++i) {
             ASSERT_EQ(values[static_cast<std::size_t>(i)], expected[static_cast<std::size_t>(i)]) << part << " " << i;
         }
+    }
+}
+
+/// Each element's expected value, by the order that is promised.
+float in_the_order_of_ranks(float start, int size, std::int64_t index) {
+    float sum = start;
+    for (int from = 0; from < size; ++from) sum += 0.1F * static_cast<float>(from + 1) + static_cast<float>(index) / 3;
+    return sum;
+}
+
+TEST_P(Communicators, SeveralPiecesAddUpInTheOrderOfRanksInOneReduceScatter) {
+    constexpr std::int64_t into_count = 5;
+    const std::vector<std::int64_t> counts{into_count, 0, 5000, 1};
+    std::vector<std::vector<float>> memory;
+    std::vector<float> sums(into_count, 1e6F);
+    std::vector<SummedParts> pieces;
+    for (const std::int64_t count : counts) {
+        const std::int64_t stride = count + 2;
+        auto& values = memory.emplace_back(static_cast<std::size_t>(stride * size()), -7.0F);
+        for (int part = 0; part < size(); ++part) {
+            for (std::int64_t i = 0; i < count; ++i) {
+                values[static_cast<std::size_t>(part * stride + i)] =
+                    0.1F * static_cast<float>(rank() + 1) + static_cast<float>(i) / 3;
+            }
+        }
+        pieces.push_back({{values.data(), count, stride}, count == into_count ? sums.data() : nullptr});
+    }
+    const auto before = communicator_.traffic();
+    communicator_.reduce_scatter_sum(pieces).wait();
+    EXPECT_EQ((communicator_.traffic() - before).calls(), 1);
+    for (std::int64_t i = 0; i < into_count; ++i) {
+        EXPECT_EQ(sums[static_cast<std::size_t>(i)], in_the_order_of_ranks(1e6F, size(), i));
+    }
+    for (const std::size_t piece : {2u, 3u}) {
+        const std::int64_t stride = counts[piece] + 2;
+        for (std::int64_t i = 0; i < counts[piece]; ++i) {
+            ASSERT_EQ(memory[piece][static_cast<std::size_t>(rank() * stride + i)],
+                      in_the_order_of_ranks(0.0F, size(), i));
+        }
+        EXPECT_EQ(memory[piece].back(), -7.0F) << "gaps stay";
     }
 }
 
@@ -427,13 +467,9 @@ TEST(Pending, WaitsOnceAndOnlyForWhatItHolds) {
     EXPECT_EQ(b, 1);
 }
 
-TEST(GatherBuckets, CutsPartsIntoEqualBytesInOrder) {
-    std::vector<float> memory(1000);
-    const std::vector<PartedView> parts{{memory.data(), 10, 10},
-                                        {memory.data() + 100, 0, 0},
-                                        {memory.data() + 200, 3, 4},
-                                        {memory.data() + 300, 25, 30}};
-    const auto buckets = gather_buckets(parts, 8 * 4 + 3);  // eight floats and a bit
+TEST(Buckets, CutPartsIntoEqualLengthsInOrder) {
+    const std::vector<std::int64_t> counts{10, 0, 3, 25};
+    const auto buckets = make_buckets(counts, 8);
     ASSERT_EQ(buckets.size(), 5u) << "38 elements";
     std::int64_t total = 0;
     for (const auto& bucket : buckets) {
@@ -444,12 +480,18 @@ TEST(GatherBuckets, CutsPartsIntoEqualBytesInOrder) {
     }
     EXPECT_EQ(total, 38);
     ASSERT_EQ(buckets[1].size(), 3u);
-    EXPECT_EQ(buckets[1][0].data, memory.data() + 8);
-    EXPECT_EQ(buckets[1][0].stride, 10);
-    EXPECT_EQ(buckets[1][1].data, memory.data() + 200);
-    EXPECT_EQ(buckets[1][2].data, memory.data() + 300);
+    EXPECT_EQ(buckets[1][0].part, 0u);
+    EXPECT_EQ(buckets[1][0].begin, 8);
+    EXPECT_EQ(buckets[1][1].part, 2u);
+    EXPECT_EQ(buckets[1][2].part, 3u);
     EXPECT_EQ(buckets[1][2].count, 3);
-    EXPECT_EQ(buckets[2][0].data, memory.data() + 303);
+    EXPECT_EQ(buckets[2][0].begin, 3);
+
+    std::vector<float> memory(100);
+    const PartedView view = view_of(buckets[2][0], {memory.data(), 25, 30});
+    EXPECT_EQ(view.data, memory.data() + 3);
+    EXPECT_EQ(view.count, 8);
+    EXPECT_EQ(view.stride, 30);
 }
 
 }  // namespace

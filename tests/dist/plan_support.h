@@ -48,6 +48,13 @@ inline optim::Plan make_test_plan(const std::vector<TestGroup>& groups, int rank
     return plan;
 }
 
+/// The same under stage 2, with `micro_batches` on each rank.
+inline optim::Plan in_stage_two(optim::Plan plan, int micro_batches = 1) {
+    plan.zero_stage = 2;
+    plan.micro_batches = micro_batches;
+    return plan;
+}
+
 /// One leaf tensor a parameter, filled by a generator seeded with the name.
 inline NamedParameters make_parameters(const std::vector<TestGroup>& groups) {
     NamedParameters parameters;

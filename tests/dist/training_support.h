@@ -73,10 +73,23 @@ struct Training {
     StepReport train(std::int64_t step, double max_norm = 0.0) {
         storage.enter(step);
         storage.zero_gradients();
-        const auto loss = model.loss(communicator.rank(), communicator.size());
-        loss.backward();
-        return zero.step({step, max_norm, loss.item<double>()});
+        double own_loss = 0;
+        std::vector<double> losses(static_cast<std::size_t>(shares()), 0.0);
+        for (int turn = 0; turn < plan.micro_batches; ++turn) {
+            const int share = turn * communicator.size() + communicator.rank();
+            const torch::Tensor loss = share < shares() ? model.loss(share, shares()) : torch::Tensor();
+            if (loss.defined()) own_loss += losses[static_cast<std::size_t>(share)] = loss.item<double>();
+            zero.backward(loss, turn + 1 == plan.micro_batches);
+        }
+        StepInput input{.step = step, .max_grad_norm = max_norm, .loss = own_loss};
+        if (plan.deterministic) input.micro_losses = losses;
+        return zero.step(input);
     }
+
+    /// What a step's samples are cut into.
+    int shares() const { return plan.deterministic ? fixed_shares : plan.micro_batches * communicator.size(); }
+
+    static constexpr int fixed_shares = 8;
 
     std::vector<TestGroup> groups;
     optim::Plan plan;

@@ -87,6 +87,16 @@ TEST(Training, gradient_accumulation_equals_a_larger_batch) {
     expect_losses_near(lines, read_json(parity("reference.json"))["steps"]);
 }
 
+TEST_P(Ranks, own_slices_of_gradients_equal_pytorch) {
+    const ScratchFolder scratch;
+    const std::string micro_batches = GetParam() == 3 ? "2" : "3";
+    const std::string samples = std::to_string(12 / GetParam() / std::stoi(micro_batches));
+    const auto lines = train(GetParam(), scratch,
+                             {"--zero_stage", "2", "--per_device_train_batch_size", samples,
+                              "--gradient_accumulation_steps", micro_batches});
+    expect_losses_near(lines, read_json(parity("reference.json"))["steps"]);
+}
+
 // Masks are keyed by a sample's place in the global batch, so even dropout does not depend on the number of ranks.
 TEST(Training, dropout_and_shuffling_do_not_depend_on_ranks) {
     const std::vector<std::string> noise = {

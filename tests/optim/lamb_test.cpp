@@ -63,7 +63,7 @@ Trained train(const Plan& plan, int steps) {
         std::vector<std::vector<UpdateSpan>> spans;
         const auto hypers =
             make_hypers(plan, step, std::vector<std::int64_t>(plan.groups.size(), std::int64_t{step} + 1));
-        run.last_sums.assign(2 * tensor_count(plan), 0.0);
+        run.last_sums.assign(2 * tensor_of_sums(plan).size(), 0.0);
         for (int rank = 0; rank < plan.world_size; ++rank) {
             std::vector<SliceBuffers> buffers;
             for (std::size_t g = 0; g < plan.groups.size(); ++g) {
@@ -192,7 +192,7 @@ TEST(BuildSpans, KeepTensorsApartForLambAlone) {
     const std::vector<SliceBuffers> buffers(2);
     auto spans = build_spans(plan, 0, {true, true}, buffers);
     ASSERT_EQ(spans.size(), 6U);
-    EXPECT_EQ(tensor_count(plan), 6U);
+    EXPECT_EQ(tensor_of_sums(plan).size(), 6U);
     for (std::size_t t = 0; t < 6; ++t) EXPECT_EQ(spans[t].tensor, static_cast<std::int32_t>(t));
     spans = build_spans(plan, 0, {false, true}, buffers);
     ASSERT_EQ(spans.size(), 2U);

@@ -124,9 +124,9 @@ TEST(Costs, FollowWhatIsLive) {
         }
     }
     EXPECT_EQ(state_of_head, 8 * plan.groups[1].elements);
-    EXPECT_EQ(traffic_per_step(plan, 0).reduce_bytes, 2 * head * 2 / 3);
+    EXPECT_EQ(traffic_per_step(plan, 0).reduce_bytes, head * 2 / 3);
     EXPECT_EQ(traffic_per_step(plan, 0).gather_bytes, head * 2 / 3);
-    EXPECT_EQ(traffic_per_step(plan, 10).sum(), 3 * both * 2 / 3);
+    EXPECT_EQ(traffic_per_step(plan, 10).sum(), 2 * both * 2 / 3);
     EXPECT_EQ(traffic_per_step(two_part("h", OnUnfreeze::keep, 1), 0).sum(), 0);
 }
 

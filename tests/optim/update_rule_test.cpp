@@ -78,7 +78,7 @@ void expect_near(const std::vector<float>& ours, const std::vector<float>& torch
 
 void update(const Plan& plan, std::span<const UpdateSpan> spans, std::span<const GroupHyper> hypers) {
     if (plan.optimizer.kind != OptimizerKind::lamb) return fused_update_cpu(plan.optimizer.kind, spans, hypers, {});
-    std::vector<double> tensor_sums(2 * tensor_count(plan));
+    std::vector<double> tensor_sums(2 * tensor_of_sums(plan).size());
     lamb_moments_cpu(spans, hypers, {}, tensor_sums);
     lamb_apply_cpu(spans, hypers, {}, tensor_sums);
 }

@@ -1,0 +1,224 @@
+#include "dist/gradient_reducer.h"
+
+#include <torch/csrc/autograd/function.h>
+#include <torch/csrc/autograd/function_hook.h>
+#include <torch/csrc/autograd/variable.h>
+
+#include <algorithm>
+
+#include "core/error.h"
+
+namespace strata::dist {
+namespace {
+
+/// Operations under way at once, so that the messages' memory stays small.
+constexpr std::size_t most_under_way = 4;
+
+}  // namespace
+
+/// Called by autograd when a parameter's gradient of this pass is there: after its accumulation node.
+class GradientReducer::Hook final : public torch::autograd::FunctionPostHook {
+  public:
+    Hook(GradientReducer& reducer, std::size_t source) : reducer_(reducer), source_(source) {}
+    torch::autograd::variable_list operator()(const torch::autograd::variable_list& outputs,
+                                              const torch::autograd::variable_list& /*inputs*/) override {
+        reducer_.arrive(source_);
+        return outputs;
+    }
+
+  private:
+    GradientReducer& reducer_;
+    std::size_t source_;
+};
+
+GradientReducer::GradientReducer(int zero_stage, GroupStorage& storage, Communicator& communicator,
+                                 ReducerOptions options)
+    : stage_(zero_stage), storage_(storage), communicator_(communicator), options_(options) {}
+
+GradientReducer::~GradientReducer() {
+    forget_layout();
+}
+
+void GradientReducer::forget_layout() {
+    for (Source& source : sources_) source.accumulator->del_post_hook(source.hook);
+    sources_.clear();
+    parts_.clear();
+    buckets_.clear();
+    free_.clear();
+}
+
+/// Anew whenever groups have frozen or thawed.
+void GradientReducer::lay_out() {
+    if (layout_ == storage_.layout()) return;
+    forget_layout();
+    layout_ = storage_.layout();
+    part_of_.assign(storage_.groups(), 0);
+    std::vector<std::int64_t> counts;
+    for (std::size_t group = storage_.groups(); group-- > 0;) {
+        if (!storage_.live(group)) continue;
+        part_of_[group] = parts_.size();
+        parts_.push_back({.group = group, .sources = {}, .missing = 0, .on_its_way = 0, .scratch = {}});
+        counts.push_back(storage_.parameter_parts(group).count);
+    }
+    buckets_ = make_buckets(counts, options_.bucket_bytes / communicator_.size() / bytes_of(ElementType::float32));
+    for (GroupStorage::LiveParameter& place : storage_.live_parameters()) {
+        Source source{.place = std::move(place), .accumulator = {}, .hook = 0, .arrived = false};
+        source.accumulator = torch::autograd::impl::grad_accumulator(source.place.parameter);
+        source.hook = source.accumulator->add_post_hook(std::make_unique<Hook>(*this, sources_.size()));
+        parts_[part_of_[source.place.group]].sources.push_back(sources_.size());
+        sources_.push_back(std::move(source));
+    }
+}
+
+void GradientReducer::backward(const torch::Tensor& loss, bool last) {
+    lay_out();
+    if (stage_ == 1 && !last) {
+        if (loss.defined()) loss.backward();
+        return;
+    }
+    STRATA_CHECK(!reduced_ || stage_ == 2, "a backward pass after the step's last one");
+    while (!under_way_.empty()) wait_for_oldest();  // of the micro-batch before
+    begin();
+    if (loss.defined()) loss.backward();
+    start_ready(true);
+    active_ = false;
+    reduced_ = true;
+}
+
+void GradientReducer::begin() {
+    for (Source& source : sources_) source.arrived = false;
+    for (Part& part : parts_) part.missing = part.sources.size();
+    for (const Bucket& bucket : buckets_) {
+        for (const BucketPiece& piece : bucket) ++parts_[piece.part].on_its_way;
+    }
+    next_bucket_ = 0;
+    active_ = true;
+}
+
+void GradientReducer::finish() {
+    lay_out();
+    if (stage_ == 1 && !reduced_) {
+        begin();
+        start_ready(true);
+        active_ = false;
+    }
+    while (!under_way_.empty()) wait_for_oldest();
+    reduced_ = false;
+    started_early_ = 0;
+}
+
+void GradientReducer::arrive(std::size_t index) {
+    if (!active_) return;
+    Source& source = sources_[index];
+    Part& part = parts_[part_of_[source.place.group]];
+    STRATA_CHECK(!source.arrived, "a gradient arrived twice in one backward pass");
+    source.arrived = true;
+    --part.missing;
+    if (stage_ == 2) take(source, part);
+    if (!options_.overlap) return;
+    start_ready(false);
+    for (UnderWay& operation : under_way_) operation.pending.progress();
+}
+
+/// Moves a gradient out of the model. The first to come to a place is copied; another name of the same tensor is added.
+void GradientReducer::take(Source& source, Part& part) {
+    const torch::NoGradGuard no_grad;
+    const torch::Tensor& parameter = source.place.parameter;
+    torch::Tensor& grad = parameter.mutable_grad();
+    torch::Tensor home = scratch_of(part).narrow(0, source.place.offset, parameter.numel()).view(parameter.sizes());
+    const bool shared = std::any_of(part.sources.begin(), part.sources.end(), [&](std::size_t other) {
+        const Source& twin = sources_[other];
+        return &twin != &source && twin.arrived && twin.place.offset == source.place.offset;
+    });
+    if (!grad.defined()) {
+        if (!shared) home.zero_();
+        return;
+    }
+    shared ? home.add_(grad) : home.copy_(grad);
+    grad.reset();
+}
+
+/// Starts buckets in their order, as long as all their groups are complete; at the end of a pass, all of them.
+void GradientReducer::start_ready(bool all) {
+    for (; next_bucket_ < buckets_.size(); ++next_bucket_) {
+        const Bucket& bucket = buckets_[next_bucket_];
+        const auto complete = [&](const BucketPiece& piece) { return parts_[piece.part].missing == 0; };
+        if (!all && !std::all_of(bucket.begin(), bucket.end(), complete)) return;
+        if (!all) ++started_early_;
+        start(next_bucket_);
+    }
+}
+
+void GradientReducer::start(std::size_t index) {
+    if (under_way_.size() == most_under_way) wait_for_oldest();
+    std::vector<SummedParts> pieces;
+    for (const BucketPiece& piece : buckets_[index]) {
+        Part& part = parts_[piece.part];
+        if (stage_ == 1) {
+            pieces.push_back({view_of(piece, storage_.gradient_parts(part.group)), nullptr});
+            continue;
+        }
+        if (part.missing > 0) fill_gaps(part);
+        PartedView whole = storage_.parameter_parts(part.group);
+        whole.data = scratch_of(part).data_ptr<float>();
+        pieces.push_back({view_of(piece, whole), storage_.gradient_sums(part.group) + piece.begin});
+    }
+    under_way_.push_back({communicator_.reduce_scatter_sum(pieces), index});
+}
+
+/// Parameters that took no part in the loss have zero gradients.
+void GradientReducer::fill_gaps(Part& part) {
+    torch::Tensor& scratch = scratch_of(part);
+    for (const std::size_t index : part.sources) {
+        const Source& source = sources_[index];
+        const auto same_place = [&](std::size_t other) {
+            return sources_[other].arrived && sources_[other].place.offset == source.place.offset;
+        };
+        if (std::any_of(part.sources.begin(), part.sources.end(), same_place)) continue;
+        scratch.narrow(0, source.place.offset, source.place.parameter.numel()).zero_();
+    }
+    part.missing = 0;
+}
+
+void GradientReducer::wait_for_oldest() {
+    UnderWay oldest = std::move(under_way_.front());
+    under_way_.pop_front();
+    oldest.pending.wait();
+    for (const BucketPiece& piece : buckets_[oldest.bucket]) {
+        Part& part = parts_[piece.part];
+        if (--part.on_its_way == 0 && stage_ == 2) release(part);
+    }
+}
+
+/// A whole group's gradients; the padding at the end is zero.
+torch::Tensor& GradientReducer::scratch_of(Part& part) {
+    if (part.scratch.defined()) return part.scratch;
+    const PartedView whole = storage_.parameter_parts(part.group);
+    const std::int64_t size = whole.stride * communicator_.size();
+    const auto bytes = [](std::int64_t elements) { return elements * bytes_of(ElementType::float32); };
+    while (!under_way_.empty() && bytes(scratch_elements_ + size) > optim::gradient_scratch_bytes) wait_for_oldest();
+    const auto fits = [&](const torch::Tensor& tensor) { return tensor.numel() == size; };
+    const auto found = std::find_if(free_.begin(), free_.end(), fits);
+    if (found == free_.end()) {
+        free_.clear();  // they would count on top
+        part.scratch = torch::empty({size});
+    } else {
+        part.scratch = std::move(*found);
+        free_.erase(found);
+    }
+    scratch_elements_ += size;
+    const std::int64_t content = static_cast<std::int64_t>(storage_.parameters(part.group).size());
+    part.scratch.narrow(0, content, size - content).zero_();
+    return part.scratch;
+}
+
+/// Kept for the next group of the same size, as long as all scratch stays in its bounds.
+void GradientReducer::release(Part& part) {
+    scratch_elements_ -= part.scratch.numel();
+    std::int64_t held = scratch_elements_ + part.scratch.numel();
+    for (const torch::Tensor& tensor : free_) held += tensor.numel();
+    if (held * bytes_of(ElementType::float32) <= optim::gradient_scratch_bytes) free_.push_back(part.scratch);
+    part.scratch = torch::Tensor();
+}
+
+}  // namespace strata::dist

@@ -1,0 +1,107 @@
+// Brings gradients to their owners while the backward pass makes them.
+//
+// A group is complete when all its parameters have their gradients; it then leaves in buckets of equal bytes, a piece
+// of one large group or many small groups whole. Buckets are started in one order on all ranks, from the head's side
+// on, which is the order in which backward completes them; what is not complete at the end is started then. The
+// backward pass is also what moves messages on: MPI has no thread of its own.
+//
+// Stage 1: gradients add up in the storage's arena; the last micro-batch's backward reduces them in place, and each own
+// slice ends up with its sum over ranks. Stage 2: after every backward pass each group's gradients are taken from the
+// model, put into scratch memory, reduced, and added to the own slices' sums; scratch in use at once is bounded
+// (optim::gradient_scratch_bytes), since a group that needs more waits for the oldest. Sums have the order of
+// micro-batches and ranks (communicator.h).
+#pragma once
+
+#include <torch/types.h>
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "dist/buckets.h"
+#include "dist/communicator.h"
+#include "dist/group_storage.h"
+
+namespace torch::autograd {
+struct Node;
+}
+
+namespace strata::dist {
+
+struct ReducerOptions {
+    std::int64_t bucket_bytes = 0;  ///< of all ranks together
+    bool overlap = true;            ///< false: everything leaves at the end of backward
+};
+
+class GradientReducer {
+  public:
+    /// Keeps references. `zero_stage` as the plan has it.
+    GradientReducer(int zero_stage, GroupStorage& storage, Communicator& communicator, ReducerOptions options);
+    ~GradientReducer();
+    GradientReducer(const GradientReducer&) = delete;
+    GradientReducer& operator=(const GradientReducer&) = delete;
+
+    /// The backward pass of one micro-batch's loss; undefined on a rank that has none while others do. Collective where
+    /// gradients leave: at the step's `last` micro-batch, under stage 2 at each.
+    void backward(const torch::Tensor& loss, bool last);
+
+    /// Waits for what is on its way. Under stage 1, if no backward() was the last, reduces all there is: for whoever
+    /// ran backward passes without this class. Ends the step.
+    void finish();
+
+    /// Buckets started before their backward pass had ended, since the last finish().
+    std::int64_t started_early() const { return started_early_; }
+
+  private:
+    class Hook;
+    struct Source {  // a parameter's gradient
+        GroupStorage::LiveParameter place;
+        std::shared_ptr<torch::autograd::Node> accumulator;
+        std::uintptr_t hook = 0;
+        bool arrived = false;
+    };
+    struct Part {  // a live group
+        std::size_t group = 0;
+        std::vector<std::size_t> sources;
+        std::size_t missing = 0;     ///< sources that have not arrived
+        std::size_t on_its_way = 0;  ///< buckets that hold a piece of it and are not done
+        torch::Tensor scratch;       ///< stage 2
+    };
+    struct UnderWay {
+        Pending pending;
+        std::size_t bucket = 0;
+    };
+
+    void lay_out();
+    void forget_layout();
+    void begin();
+    void arrive(std::size_t source);
+    void take(Source& source, Part& part);
+    void start_ready(bool all);
+    void start(std::size_t bucket);
+    void wait_for_oldest();
+    torch::Tensor& scratch_of(Part& part);
+    void release(Part& part);
+    void fill_gaps(Part& part);
+
+    int stage_;
+    GroupStorage& storage_;
+    Communicator& communicator_;
+    ReducerOptions options_;
+    std::int64_t layout_ = 0;  // the storage's, when the following were made
+    std::vector<Source> sources_;
+    std::vector<Part> parts_;           // the head's side first
+    std::vector<std::size_t> part_of_;  // of a group
+    std::vector<Bucket> buckets_;
+    std::vector<torch::Tensor> free_;    // scratch to be used again
+    std::int64_t scratch_elements_ = 0;  // in use
+    std::deque<UnderWay> under_way_;
+    std::size_t next_bucket_ = 0;
+    bool active_ = false;   // a backward pass whose gradients leave is running
+    bool reduced_ = false;  // this step's gradients have left
+    std::int64_t started_early_ = 0;
+};
+
+}  // namespace strata::dist
