@@ -47,6 +47,10 @@ struct CheckpointEntry {
 /// The whole checkpoints of a run directory, by step. Unfinished ones are not seen. Empty if there is no directory.
 std::vector<CheckpointEntry> list_checkpoints(const std::filesystem::path& output_dir);
 
+/// The checkpoints that `path` means: itself, if it is one, damaged or not; of a run directory all, by step. UserError
+/// for anything else, an unfinished checkpoint among it.
+std::vector<std::filesystem::path> checkpoints_at(const std::filesystem::path& path);
+
 /// Removes what jobs that died left behind (checkpoint-*.tmp). Rank 0 only, before writing.
 void remove_unfinished_checkpoints(const std::filesystem::path& output_dir);
 

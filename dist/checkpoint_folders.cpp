@@ -103,6 +103,23 @@ std::vector<CheckpointEntry> list_checkpoints(const fs::path& output_dir) {
     return entries;
 }
 
+std::vector<fs::path> checkpoints_at(const fs::path& path) {
+    std::error_code error;
+    if (!fs::is_directory(path, error)) user_error("{}: there is no such folder", path.string());
+    const fs::path folder = path.has_filename() ? path : path.parent_path();  // "run/" as "run"
+    if (without_suffix(folder, ".tmp")) {
+        user_error("{}: was never finished, so it is no checkpoint; a run that goes on removes it", path.string());
+    }
+    if (fs::exists(folder / checksums_name, error) || fs::exists(folder / state_name, error)) return {folder};
+    std::vector<fs::path> folders;
+    for (const CheckpointEntry& entry : list_checkpoints(folder)) folders.push_back(entry.path);
+    if (folders.empty()) {
+        user_error("{}: is neither a checkpoint of strata ({} and {} are missing) nor a run directory with checkpoints",
+                   path.string(), state_name, checksums_name);
+    }
+    return folders;
+}
+
 void remove_unfinished_checkpoints(const fs::path& output_dir) {
     for (const fs::path& folder : folders_in(output_dir)) {
         std::error_code error;

@@ -14,6 +14,7 @@
 
 #include "models/bert.h"
 #include "models/bert_config.h"
+#include "models/safetensors.h"
 
 namespace strata::models {
 
@@ -56,9 +57,36 @@ std::vector<std::pair<std::string, std::vector<std::int64_t>>> parameter_shapes(
 void write_model_folder(const std::filesystem::path& folder, const NamedTensors& tensors,
                         const std::filesystem::path& tokenizer_source);
 
+/// Copies `source`'s tokenizer files, byte for byte; an empty path has none.
+void copy_tokenizer(const std::filesystem::path& source, const std::filesystem::path& folder);
+
 /// The same, and config.json.
 void save_model(const std::filesystem::path& folder, const NamedTensors& parameters, const BertConfig& config,
                 const std::filesystem::path& tokenizer_source);
+
+/// A folder as save_pretrained writes it, from tensors that are made one at a time.
+struct FolderExport {
+    std::filesystem::path source;        // the folder whose config.json and tokenizer files it has
+    std::vector<TensorOutline> tensors;  // in the order of the model, which decides what goes into which shard
+    MakeTensor make;                     // gives them in any type; floating ones are converted
+    torch::ScalarType dtype;             // of all floating ones in the folder
+    std::uint64_t max_shard_bytes;
+};
+
+/// Writes config.json with its torch_dtype, the tokenizer's files, and model.safetensors or, where that would be larger
+/// than a shard may be, model-00001-of-0000N.safetensors, … and model.safetensors.index.json. The folder is whole or
+/// absent. UserError where it is there already, where the source has no config.json, and where `dtype` cannot hold a
+/// number.
+void export_folder(const std::filesystem::path& folder, const FolderExport& content);
+
+/// The tensors of each shard, as huggingface_hub's split_torch_state_dict_into_shards cuts them: a tensor joins the
+/// shard that is open unless that would then be too large, and one that is too large by itself has a shard of its own.
+std::vector<std::vector<TensorOutline>> split_into_shards(std::span<const TensorOutline> tensors,
+                                                          std::uint64_t max_shard_bytes);
+
+/// "5GB", "200 MB": decimal units KB to TB, as huggingface_hub reads them; plain digits are bytes. `where` opens the
+/// UserError's message.
+std::uint64_t parse_shard_size(const std::string& text, const std::string& where);
 
 /// Throws UserError when the tokenizer can produce ids beyond the embedding table.
 void check_vocabulary(const BertConfig& config, std::int64_t vocabulary_entries,

@@ -14,6 +14,8 @@ namespace fs = std::filesystem;
 constexpr const char* tokenizer_files[] = {"vocab.txt", "tokenizer.json", "tokenizer_config.json",
                                            "special_tokens_map.json", "added_tokens.json"};
 
+}  // namespace
+
 void copy_tokenizer(const fs::path& source, const fs::path& folder) {
     std::error_code ignored;
     if (source.empty() || fs::equivalent(source, folder, ignored)) return;
@@ -21,8 +23,6 @@ void copy_tokenizer(const fs::path& source, const fs::path& folder) {
         if (fs::exists(source / name)) write_file_atomically(folder / name, MappedFile(source / name).text());
     }
 }
-
-}  // namespace
 
 void write_model_folder(const fs::path& folder, const NamedTensors& tensors, const fs::path& tokenizer_source) {
     std::error_code failure;

@@ -10,7 +10,9 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <map>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -46,6 +48,23 @@ class SafetensorsFile {
 /// Fills each tensor from the one of its name in the file. Throws UserError where there is none, or one of another type
 /// or shape.
 void read_tensors(const SafetensorsFile& file, const std::vector<std::pair<std::string, torch::Tensor>>& tensors);
+
+/// A tensor that is to be written.
+struct TensorOutline {
+    std::string name;
+    torch::ScalarType dtype;
+    std::vector<std::int64_t> shape;
+
+    std::int64_t elements() const;
+    std::uint64_t bytes() const;
+};
+
+/// Makes the tensor of an outline; called once for each, in their order.
+using MakeTensor = std::function<torch::Tensor(const TensorOutline&)>;
+
+/// Writes tensors that are made one at a time, so that none but one need be in memory. Otherwise as below.
+void write_safetensors(const std::filesystem::path& path, std::span<const TensorOutline> outlines,
+                       const MakeTensor& make, const std::map<std::string, std::string>& metadata = {{"format", "pt"}});
 
 /// Writes the tensors in their order, beside `path`, syncs, renames: the file is whole or absent. Tensors need not be
 /// contiguous or on the CPU. Throws SystemError naming the file (disk full, read-only).

@@ -19,8 +19,14 @@ constexpr unsigned commands_with_tables = command_train | command_plan | command
 
 struct CommandEntry {
     Command command;
-    std::string name;
+    std::string name;  ///< one word or two
     std::string help;
+    // What it takes besides options, if anything.
+    std::string words = {};  ///< for people: "RUN …"
+    std::vector<std::string> Config::*list =
+        nullptr;  ///< where they go; not split at commas, as a flag's text would be
+    std::size_t least = 0;
+    bool output_last = false;  ///< the last word is what --output names
 };
 
 const std::vector<CommandEntry>& commands() {
@@ -30,9 +36,20 @@ const std::vector<CommandEntry>& commands() {
         {command_predict, "predict", "Write a model's predictions"},
         {command_plan, "plan", "Show groups, rates and memory before any run: no GPU, MPI or data needed"},
         {command_lr_find, "lr-find", "Find a learning rate by a range test, which leaves no trace in the model"},
-        {command_report, "report", "Draw one run or several as one HTML page: report RUN …"},
+        {command_report, "report", "Draw one run or several as one HTML page", "RUN …", &Config::runs, 1},
         {command_tokenize, "tokenize", "Print the token ids of each line"},
-        {command_inspect, "checkpoint", "Look into a checkpoint: checkpoint inspect FOLDER"},
+        {command_inspect, "checkpoint inspect", "Say what a checkpoint, or each of a run, holds", "PATH …",
+         &Config::checkpoints, 1},
+        {command_verify, "checkpoint verify",
+         "Read every byte of a checkpoint, or of each of a run; exit code 1 names what is damaged", "PATH …",
+         &Config::checkpoints, 1},
+        {command_export, "checkpoint export", "Write a checkpoint's model as a Hugging Face folder",
+         "CHECKPOINT FOLDER", &Config::checkpoints, 1, true},
+        {command_average, "checkpoint average", "Write the mean of several checkpoints' weights as such a folder",
+         "CHECKPOINT CHECKPOINT … FOLDER", &Config::checkpoints, 2, true},
+        {command_diff, "checkpoint diff",
+         "Compare two checkpoints: configuration, groups, weights, moments; exit code 1 where they differ",
+         "CHECKPOINT CHECKPOINT", &Config::checkpoints, 2},
     };
     return entries;
 }
@@ -126,7 +143,7 @@ std::string global_help() {
     std::string text =
         "Strata fine-tunes pretrained networks on many GPUs, each layer at its own rate.\n\n"
         "Usage: strata COMMAND [options]\n       mpirun -np N strata train --config run.toml [options]\n\nCommands:\n";
-    for (const auto& entry : commands()) text += fmt::format("  {:<12} {}\n", entry.name, entry.help);
+    for (const auto& entry : commands()) text += fmt::format("  {:<18} {}\n", entry.name, entry.help);
     return text +
            "\n`strata COMMAND --help` lists a command's options. Exit codes: 0 done, 1 failed, 2 wrong input,\n"
            "75 saved and stopped on a signal (start again with --resume_from_checkpoint auto to go on).\n";
@@ -137,15 +154,14 @@ std::string default_text(const Option& option) {
     return text == "''" || text == "[]" ? "" : text;
 }
 
-/// The words that a command takes besides its options.
-const char* positional_hint(Command command) {
-    if (command == command_inspect) return " inspect FOLDER";
-    return command == command_report ? " RUN …" : "";
+/// "strata report RUN …".
+std::string usage(const CommandEntry& entry) {
+    return fmt::format("strata {}{}{}", entry.name, entry.words.empty() ? "" : " ", entry.words);
 }
 
 std::string command_help(const CommandEntry& entry) {
-    std::string text = fmt::format("strata {}: {}\n\nUsage: strata {}{} [--config FILE.toml] [--option value …]\n",
-                                   entry.name, entry.help, entry.name, positional_hint(entry.command));
+    std::string text = fmt::format("strata {}: {}\n\nUsage: {} [--config FILE.toml] [--option value …]\n", entry.name,
+                                   entry.help, usage(entry));
     std::string topic;
     for (const auto& option : option_table()) {
         if ((option.commands & entry.command) == 0) continue;
@@ -164,7 +180,7 @@ struct Flags {
     std::string config_file;
     bool help = false;
     std::vector<std::pair<const Option*, std::string>> values;
-    std::vector<std::string> runs;  ///< report: its words; not split at commas, as a flag's text would be
+    std::vector<std::string> words;
 };
 
 void refuse_extras(const std::vector<std::string>& extras, const CommandEntry& entry) {
@@ -187,8 +203,7 @@ Flags read_flags(const CommandEntry& entry, std::vector<std::string> arguments) 
     Flags flags;
     app.add_flag("--help,-h", flags.help);
     app.add_option("--config", flags.config_file);
-    std::vector<std::string> positional;
-    if ((entry.command & (command_inspect | command_report)) != 0) app.add_option("words", positional);
+    if (entry.list != nullptr) app.add_option("words", flags.words);
     std::vector<std::pair<const Option*, CLI::Option*>> bound;
     for (const auto& option : option_table()) {
         if ((option.commands & entry.command) == 0) continue;
@@ -211,17 +226,23 @@ Flags read_flags(const CommandEntry& entry, std::vector<std::string> arguments) 
         const std::string text = flag->results().empty() ? "" : flag->results().back();
         flags.values.emplace_back(option, text.empty() && is_boolean(*option) ? "true" : text);
     }
-    if (entry.command == command_inspect && !flags.help) {
-        if (positional.size() != 2 || positional[0] != "inspect") {
-            user_error("usage: strata checkpoint inspect FOLDER");
-        }
-        flags.values.emplace_back(find_option("checkpoint"), positional[1]);
-    }
-    flags.runs = entry.command == command_report ? positional : std::vector<std::string>{};
     return flags;
 }
 
-const CommandEntry& find_command(const std::string& name) {
+/// True for the first word of commands of two, which alone is none.
+bool opens_commands(const std::string& word) {
+    return std::any_of(commands().begin(), commands().end(),
+                       [&](const CommandEntry& entry) { return entry.name.starts_with(word + " "); });
+}
+
+/// Takes the command's word or two off the arguments.
+const CommandEntry& take_command(std::vector<std::string>& arguments) {
+    std::string name = arguments.front();
+    arguments.erase(arguments.begin());
+    if (opens_commands(name) && !arguments.empty()) {
+        name += " " + arguments.front();
+        arguments.erase(arguments.begin());
+    }
     std::vector<std::string> names;
     for (const auto& entry : commands()) {
         if (entry.name == name) return entry;
@@ -230,16 +251,21 @@ const CommandEntry& find_command(const std::string& name) {
     user_error("unknown command '{}'.{} `strata --help` lists the commands.", name, did_you_mean(name, names));
 }
 
+bool asks_for_help(const std::string& word) {
+    return word == "--help" || word == "-h" || word == "help";
+}
+
 }  // namespace
 
 CommandLine parse_command_line(int argc, const char* const* argv) {
     std::vector<std::string> arguments;
     for (int i = 1; i < argc; ++i) arguments.push_back(with_underscores(argv[i]));
-    if (arguments.empty() || arguments[0] == "--help" || arguments[0] == "-h" || arguments[0] == "help") {
+    const bool first_alone = arguments.size() == 2 && opens_commands(arguments[0]);
+    if (arguments.empty() || asks_for_help(arguments[0]) || (first_alone && asks_for_help(arguments[1]))) {
         return {command_plan, "", {}, true, global_help()};
     }
-    const CommandEntry& entry = find_command(arguments[0]);
-    const Flags flags = read_flags(entry, {arguments.begin() + 1, arguments.end()});
+    const CommandEntry& entry = take_command(arguments);
+    const Flags flags = read_flags(entry, arguments);
     if (flags.help) return {entry.command, entry.name, {}, true, command_help(entry)};
     CommandLine line{entry.command, entry.name, {}, false, ""};
     if (!flags.config_file.empty()) apply_file(line.config, flags.config_file);
@@ -248,9 +274,14 @@ CommandLine parse_command_line(int argc, const char* const* argv) {
         line.config.places.lines.erase(option->name);
     }
     Config& config = line.config;
-    config.runs.insert(config.runs.end(), flags.runs.begin(), flags.runs.end());
-    if (entry.command == command_report && config.runs.empty()) {
-        user_error("usage: strata report RUN …: name one run directory or several");
+    if (entry.list != nullptr) {
+        std::vector<std::string>& list = config.*entry.list;
+        list.insert(list.end(), flags.words.begin(), flags.words.end());
+        if (entry.output_last && config.output.empty() && !list.empty()) {
+            config.output = std::move(list.back());
+            list.pop_back();
+        }
+        if (list.size() < entry.least) user_error("usage: {}", usage(entry));
     }
     if (config.num_train_epochs == -1 && !stages_set_length(config)) config.num_train_epochs = default_train_epochs;
     validate(config);

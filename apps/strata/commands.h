@@ -25,6 +25,10 @@ int run_predict(const Config& config, dist::MpiCommunicator& communicator);
 int run_plan(const Config& config);
 int run_tokenize(const Config& config);
 int run_inspect(const Config& config);
+int run_verify(const Config& config);
+int run_export(const Config& config);
+int run_average(const Config& config);
+int run_diff(const Config& config);
 int run_report(const Config& config);
 
 }  // namespace strata::app

@@ -185,8 +185,10 @@ struct Config {
     // report
     std::vector<std::string> runs;
 
-    // checkpoint inspect
-    std::string checkpoint;
+    // checkpoint …
+    std::vector<std::string> checkpoints;
+    std::string dtype = "fp32";
+    std::string max_shard_size = "5GB";
 
     Places places;  ///< of the options that the configuration file sets and no flag overrides
 };

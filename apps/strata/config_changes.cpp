@@ -59,17 +59,24 @@ std::map<std::string, std::string> config_entries(const std::string& toml_text) 
     return found;
 }
 
-std::string config_changes(const std::string& saved, const Config& config) {
+std::vector<Change> compare_configs(const std::string& a, const std::string& b) {
     std::map<std::string, std::string> before = config_entries(to_toml(Config{}, command_train, true));
-    std::map<std::string, std::string> now = before;
-    for (const auto& [key, value] : config_entries(saved)) before[key] = value;
-    for (const auto& [key, value] : config_entries(to_toml(config, command_train, true))) now[key] = value;
-    for (const auto& [key, value] : before) now.try_emplace(key);
+    std::map<std::string, std::string> after = before;
+    for (const auto& [key, value] : config_entries(a)) before[key] = value;
+    for (const auto& [key, value] : config_entries(b)) after[key] = value;
+    for (const auto& [key, value] : before) after.try_emplace(key);
+    std::vector<Change> changes;
+    for (const auto& [key, value] : after) {
+        if (!is_free_to_change(key) && before[key] != value) changes.push_back({key, before[key], value});
+    }
+    return changes;
+}
+
+std::string config_changes(const std::string& saved, const Config& config) {
     std::string text;
-    for (const auto& [key, value] : now) {
-        if (is_free_to_change(key) || before[key] == value) continue;
-        text += fmt::format("\n  {}: {} in the checkpoint, {} now", key, before[key].empty() ? "unset" : before[key],
-                            value.empty() ? "unset" : value);
+    for (const auto& [key, before, now] : compare_configs(saved, to_toml(config, command_train, true))) {
+        text += fmt::format("\n  {}: {} in the checkpoint, {} now", key, before.empty() ? "unset" : before,
+                            now.empty() ? "unset" : now);
     }
     return text;
 }

@@ -3,6 +3,7 @@
 
 #include <map>
 #include <string>
+#include <vector>
 
 #include "apps/strata/config.h"
 
@@ -12,9 +13,17 @@ namespace strata::app {
 /// by their names alone, as flags do.
 std::map<std::string, std::string> config_entries(const std::string& toml_text);
 
+/// A key that stands otherwise in `b` than in `a`; a value is empty where the key is unset.
+struct Change {
+    std::string key, a, b;
+};
+
+/// Every key (of to_toml's texts) that changes what is learned, in order of their names. A key that a text does not
+/// have, since it is younger, stands at its default.
+std::vector<Change> compare_configs(const std::string& a, const std::string& b);
+
 /// Every change from the saved configuration (to_toml's text) that changes what is learned, a line each, beginning with
-/// a line break; empty where there is none. Keys that only say where, how often or how loudly are free to change. A key
-/// that the text does not have, since it is younger, stands at its default.
+/// a line break; empty where there is none. Keys that only say where, how often or how loudly are free to change.
 std::string config_changes(const std::string& saved, const Config& config);
 
 }  // namespace strata::app

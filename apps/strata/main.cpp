@@ -68,6 +68,10 @@ int run_alone(const CommandLine& line) {
     if (line.command == command_plan) return run_plan(line.config);
     if (line.command == command_tokenize) return run_tokenize(line.config);
     if (line.command == command_report) return run_report(line.config);
+    if (line.command == command_verify) return run_verify(line.config);
+    if (line.command == command_export) return run_export(line.config);
+    if (line.command == command_average) return run_average(line.config);
+    if (line.command == command_diff) return run_diff(line.config);
     return run_inspect(line.config);
 }
 
@@ -81,8 +85,8 @@ int run(int argc, char** argv) {
             if (launch.rank == 0) std::printf("%s", line.help_text.c_str());
             return exit_done;
         }
-        const bool alone = (line.command & (command_plan | command_tokenize | command_inspect | command_report)) != 0;
-        if (alone) return run_alone(line);
+        constexpr unsigned distributed = command_train | command_lr_find | command_evaluate | command_predict;
+        if ((line.command & distributed) == 0) return run_alone(line);
     } catch (const std::exception& error) {
         // Every rank reads the same arguments; one message is enough.
         if (launch.rank == 0) print_error(error);

@@ -7,6 +7,8 @@ namespace strata::app {
 namespace {
 
 constexpr unsigned step_commands = command_train | command_lr_find;  // those that make training steps
+constexpr unsigned checkpoint_commands =
+    command_inspect | command_verify | command_export | command_average | command_diff;
 constexpr unsigned plan_commands = step_commands | command_plan;
 constexpr unsigned data_commands = plan_commands | command_evaluate | command_predict;
 constexpr unsigned model_commands = data_commands | command_tokenize;
@@ -562,18 +564,18 @@ std::vector<Option> make_table() {
 
         {"output",
          &C::output,
-         command_predict | command_report,
+         command_predict | command_report | command_export | command_average,
          outputs,
          "predict: the predictions, one JSON object a line; report: the page, default report.html in the run "
-         "directory, of several runs here",
+         "directory, of several runs here; checkpoint: the new folder",
          "",
          {},
          ""},
         {"json",
          &C::json,
-         command_plan | command_lr_find,
+         command_plan | command_lr_find | command_diff,
          outputs,
-         "Write the plan, or the range test, as JSON to this file",
+         "Write the plan, the range test, or the difference, as JSON to this file",
          "",
          {},
          ""},
@@ -598,7 +600,30 @@ std::vector<Option> make_table() {
 
         {"runs", &C::runs, command_report, "Report", "Run directories", "", {}, ""},
 
-        {"checkpoint", &C::checkpoint, command_inspect, "Checkpoint", "Checkpoint folder", "", {}, ""},
+        {"checkpoints",
+         &C::checkpoints,
+         checkpoint_commands,
+         "Checkpoint",
+         "Checkpoint folders; inspect and verify: or run directories, for all of theirs",
+         "",
+         {},
+         ""},
+        {"dtype",
+         &C::dtype,
+         command_export | command_average,
+         "Checkpoint",
+         "Type of the weights in the new folder",
+         "",
+         {"fp32", "bf16", "fp16"},
+         ""},
+        {"max_shard_size",
+         &C::max_shard_size,
+         command_export | command_average,
+         "Checkpoint",
+         "Larger models are cut into files of at most so much, with an index",
+         "",
+         {},
+         ""},
     };
 }
 

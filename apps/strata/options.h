@@ -23,6 +23,10 @@ enum Command : unsigned {
     command_inspect = 1u << 5,
     command_lr_find = 1u << 6,
     command_report = 1u << 7,
+    command_verify = 1u << 8,
+    command_export = 1u << 9,
+    command_diff = 1u << 10,
+    command_average = 1u << 11,
 };
 
 struct Option {

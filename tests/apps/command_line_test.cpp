@@ -139,6 +139,17 @@ TEST(CommandLine, report_takes_its_runs_as_words) {
     EXPECT_THAT(error_of({"report", "a", "--outptu", "x"}), HasSubstr("Did you mean 'output'?"));
 }
 
+TEST(CommandLine, a_command_of_two_words_takes_paths) {
+    const CommandLine line = parse({"checkpoint", "verify", "runs/a", "runs/b/checkpoint-7"});
+    EXPECT_EQ(line.command, command_verify);
+    EXPECT_THAT(line.config.checkpoints, testing::ElementsAre("runs/a", "runs/b/checkpoint-7"));
+    EXPECT_THAT(error_of({"checkpoint", "verify"}), HasSubstr("usage: strata checkpoint verify PATH"));
+    EXPECT_THAT(error_of({"checkpoint", "verfy", "x"}), HasSubstr("Did you mean 'checkpoint verify'?"));
+    EXPECT_THAT(error_of({"checkpoint"}), HasSubstr("unknown command 'checkpoint'"));
+    EXPECT_THAT(parse({"checkpoint", "--help"}).help_text, HasSubstr("checkpoint verify"));
+    EXPECT_THAT(parse({"checkpoint", "verify", "--help"}).help_text, HasSubstr("--checkpoints"));
+}
+
 TEST(OptionTable, names_are_unique) {
     std::set<std::string> names;
     for (const auto& option : option_table()) {

@@ -73,12 +73,6 @@ TEST_F(Inference, a_folder_without_a_head_is_refused) {
     EXPECT_FALSE(fs::exists(*scratch_ / "none.jsonl"));
 }
 
-TEST_F(Inference, checkpoint_inspect_says_what_is_inside) {
-    const JobResult job = run_strata(0, {"checkpoint", "inspect", (*scratch_ / "run/checkpoint-20").string()});
-    ASSERT_EQ(job.exit_code, 0) << job.output;
-    for (const char* word : {"layer_2", "head", "embeddings", "20"}) EXPECT_THAT(job.output, HasSubstr(word));
-}
-
 TEST_F(Inference, training_leaves_a_report_and_report_makes_it_again) {
     const fs::path run = *scratch_ / "run";
     const std::string page = strata::read_file(run / "report.html");
