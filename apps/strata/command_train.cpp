@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cstdio>
 
+#include "apps/strata/best_model.h"
 #include "apps/strata/commands.h"
 #include "apps/strata/evaluation.h"
 #include "apps/strata/experiment.h"
@@ -145,6 +146,10 @@ int run_train(const Config& config, dist::MpiCommunicator& communicator) {
     if (config.output_dir.empty()) throw dist::AgreedUserError("--output_dir is missing: name the folder for this run");
     Experiment experiment =
         dist::collectively(communicator, "loading model and data", [&] { return load_for_training(config); });
+    if (const auto rule = best_model_rule(config)) {
+        dist::collectively(communicator, "checking metric_for_best_model",
+                           [&] { check_best_metric(*rule, evaluation_names(config, experiment)); });
+    }
     const auto [plan, length] = dist::collectively(communicator, "planning", [&] {
         const RunLength run = run_length(config, experiment.train->size(), communicator.size());
         return std::pair(make_train_plan(config, experiment.manifest(), run, communicator.size()), run);
@@ -179,6 +184,7 @@ int run_train(const Config& config, dist::MpiCommunicator& communicator) {
                         trainer.progress().step));
         return exit_stopped;
     }
+    if (config.load_best_model_at_end) trainer.load_best_model();
     finish(config, trainer, outcome, experiment, run, communicator);
     return exit_done;
 }

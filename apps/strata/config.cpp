@@ -232,7 +232,34 @@ void validate_run(const Config& config) {
     }
 }
 
+/// Where an evaluation and a checkpoint must be of the same update, both have to come at the same updates.
+void validate_best_model(const Config& config) {
+    if (!config.load_best_model_at_end) return;
+    const std::string evaluates = eval_strategy_of(config);
+    if (evaluates != config.save_strategy) {
+        user_error(
+            "load_best_model_at_end needs an evaluation for each checkpoint, but eval_strategy is \"{}\" and "
+            "save_strategy is \"{}\"; make them match",
+            evaluates, config.save_strategy);
+    }
+    if (evaluates == "no") {
+        user_error(
+            "load_best_model_at_end needs evaluations and checkpoints, but eval_strategy and save_strategy are \"no\"");
+    }
+    if (evaluates == "steps" && config.save_steps % *config.eval_steps != 0) {
+        user_error(
+            "load_best_model_at_end needs an evaluation for each checkpoint, but save_steps {} is not a multiple of "
+            "eval_steps {}",
+            config.save_steps, *config.eval_steps);
+    }
+}
+
 }  // namespace
+
+std::string eval_strategy_of(const Config& config) {
+    if (!config.eval_strategy.empty()) return config.eval_strategy;
+    return config.eval_steps ? "steps" : "no";
+}
 
 optim::OptimizerConfig optimizer_config(const Config& config) {
     optim::OptimizerConfig optimizer;
@@ -279,6 +306,7 @@ void validate(const Config& config) {
         validate_stages(config);
         validate_range_test(config);
         validate_run(config);
+        validate_best_model(config);
     });
 }
 

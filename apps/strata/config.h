@@ -172,6 +172,9 @@ struct Config {
     std::string save_strategy = "steps";
     std::int64_t save_steps = 500;
     std::int64_t save_total_limit = 0;
+    bool load_best_model_at_end = false;
+    std::string metric_for_best_model;      ///< "loss" where it is needed and not set
+    std::optional<bool> greater_is_better;  ///< unset: true unless the metric's name ends in "loss"
     std::string progress = "auto";
 
     // Outputs of plan, lr-find, predict and report
@@ -204,6 +207,9 @@ double train_epochs(const Config& config);
 
 /// True when every [[stage]] has a length of its own in epochs or updates, which together are the run's.
 bool stages_set_length(const Config& config);
+
+/// "no", "steps" or "epoch": when to evaluate besides the end.
+std::string eval_strategy_of(const Config& config);
 
 /// The update rule and its figures, unchecked.
 optim::OptimizerConfig optimizer_config(const Config& config);

@@ -5,6 +5,8 @@
 #include <chrono>
 #include <cmath>
 
+#include "data/metrics.h"
+
 namespace strata::app {
 namespace {
 
@@ -51,6 +53,19 @@ nlohmann::json evaluate_sets(const Config& config, const Experiment& experiment,
     nlohmann::json results = nlohmann::json::object();
     for (const auto& set : experiment.validation) add_set(results, config, experiment, set, communicator);
     return results;
+}
+
+std::vector<std::string> evaluation_names(const Config& config, const Experiment& experiment) {
+    std::vector<std::string> names;
+    for (const auto& set : experiment.validation) {
+        // Names do not depend on what is predicted; the labels themselves are predictions at hand.
+        const std::vector<double> labels = set.corpus->labels();
+        for (const auto& [name, value] : data::compute_metrics(config.task_name, experiment.labels, labels, labels)) {
+            names.push_back("eval_" + name + set.suffix);
+        }
+        names.push_back("eval_loss" + set.suffix);
+    }
+    return names;
 }
 
 std::string results_text(const nlohmann::json& results) {

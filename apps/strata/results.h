@@ -3,6 +3,7 @@
 
 #include <nlohmann/json.hpp>
 #include <string>
+#include <vector>
 
 #include "apps/strata/config.h"
 #include "apps/strata/evaluation.h"
@@ -15,6 +16,9 @@ std::int64_t batch_count(std::int64_t samples, std::int64_t batch_size);
 /// eval_loss, the task's metrics, eval_samples, eval_runtime, … over the validation sets; a second set's names end in
 /// its suffix ("eval_accuracy_mm"). Collective.
 nlohmann::json evaluate_sets(const Config& config, const Experiment& experiment, dist::Communicator& communicator);
+
+/// The metrics' names in that, before anything is evaluated.
+std::vector<std::string> evaluation_names(const Config& config, const Experiment& experiment);
 
 /// "eval_accuracy 0.9217 | eval_loss 0.2313 | …" for people.
 std::string results_text(const nlohmann::json& results);

@@ -68,8 +68,10 @@ std::string trainer_state_json(const Config& config, const optim::Plan& plan, co
                               ? config.num_train_epochs
                               : epoch * static_cast<double>(plan.total_steps) / static_cast<double>(progress.step);
     const nlohmann::json state = {
-        {"best_metric", nullptr},
-        {"best_model_checkpoint", nullptr},
+        {"best_metric", progress.best_metric ? nlohmann::json(*progress.best_metric) : nlohmann::json(nullptr)},
+        {"best_model_checkpoint", progress.best_model_checkpoint.empty()
+                                      ? nlohmann::json(nullptr)
+                                      : nlohmann::json(progress.best_model_checkpoint)},
         {"epoch", epoch},
         {"eval_steps", config.eval_steps.value_or(config.logging_steps)},
         {"global_step", progress.step},
@@ -110,12 +112,16 @@ void require_same_model(const dist::StateFile& file, const std::filesystem::path
         checkpoint.string(), experiment.model_source.string());
 }
 
-/// Buffers are part of no group, so they lie with the model.
-void restore_buffers(const std::filesystem::path& checkpoint, const models::NamedTensors& buffers) {
-    if (buffers.empty()) return;
+/// The model's file, once its checksum is known to be right.
+models::SafetensorsFile checked_model_file(const std::filesystem::path& checkpoint) {
     const auto faults = dist::verify_files(checkpoint);
     if (!faults.empty()) system_error("{}", faults.front());
-    models::read_tensors(models::SafetensorsFile(checkpoint / "model.safetensors"), buffers);
+    return models::SafetensorsFile(checkpoint / "model.safetensors");
+}
+
+/// Buffers are part of no group, so they lie with the model.
+void restore_buffers(const std::filesystem::path& checkpoint, const models::NamedTensors& buffers) {
+    if (!buffers.empty()) models::read_tensors(checked_model_file(checkpoint), buffers);
 }
 
 }  // namespace
@@ -139,6 +145,12 @@ dist::CheckpointContent checkpoint_content(const Config& config, const Experimen
     content.file_bytes = model_bytes(experiment);
     content.trainer_state = trainer_state_json(config, plan, progress, epoch);
     return content;
+}
+
+void load_weights(const std::filesystem::path& checkpoint, const models::Model& model) {
+    const models::SafetensorsFile file = checked_model_file(checkpoint);
+    models::read_tensors(file, model.named_parameter_list());
+    models::read_tensors(file, model.named_buffer_list());
 }
 
 TrainProgress restore(const std::filesystem::path& checkpoint, const Experiment& experiment, const optim::Plan& plan,

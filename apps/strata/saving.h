@@ -24,4 +24,7 @@ dist::CheckpointContent checkpoint_content(const Config& config, const Experimen
 TrainProgress restore(const std::filesystem::path& checkpoint, const Experiment& experiment, const optim::Plan& plan,
                       dist::GroupStorage& storage, dist::MpiCommunicator& communicator);
 
+/// Puts a checkpoint's weights and buffers into the model itself. SystemError where the checkpoint is damaged.
+void load_weights(const std::filesystem::path& checkpoint, const models::Model& model);
+
 }  // namespace strata::app

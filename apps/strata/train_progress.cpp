@@ -15,23 +15,29 @@ nlohmann::json to_json(const TrainProgress& progress) {
             {"skipped_steps", progress.skipped_steps},
             {"unlogged_steps", progress.unlogged_steps},
             {"unlogged_loss_sum", progress.unlogged_loss_sum},
+            {"best_metric", progress.best_metric ? nlohmann::json(*progress.best_metric) : nlohmann::json(nullptr)},
+            {"best_model_checkpoint", progress.best_model_checkpoint},
             {"log_history", progress.log_history}};
 }
 
 TrainProgress progress_from_json(const std::string& text, const std::string& where) {
     try {
         const auto json = nlohmann::json::parse(text);
-        return {json.at("step"),
-                json.at("global_batch_size"),
-                json.value("micro_batches", std::int64_t{0}),
-                json.value("threads", std::int64_t{0}),
-                json.at("loss_sum"),
-                json.at("samples"),
-                json.at("tokens"),
-                json.at("skipped_steps"),
-                json.at("unlogged_steps"),
-                json.at("unlogged_loss_sum"),
-                json.at("log_history")};
+        TrainProgress progress{json.at("step"),
+                               json.at("global_batch_size"),
+                               json.value("micro_batches", std::int64_t{0}),  // older ones say neither
+                               json.value("threads", std::int64_t{0}),
+                               json.at("loss_sum"),
+                               json.at("samples"),
+                               json.at("tokens"),
+                               json.at("skipped_steps"),
+                               json.at("unlogged_steps"),
+                               json.at("unlogged_loss_sum"),
+                               std::nullopt,
+                               json.value("best_model_checkpoint", ""),  // older ones know of no best
+                               json.at("log_history")};
+        if (json.contains("best_metric") && !json["best_metric"].is_null()) progress.best_metric = json["best_metric"];
+        return progress;
     } catch (const nlohmann::json::exception& error) {
         user_error("{}: /train is not a training state that strata wrote: {}", where, error.what());
     }

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 
 namespace strata::app {
@@ -18,6 +19,8 @@ struct TrainProgress {
     std::int64_t skipped_steps = 0;
     std::int64_t unlogged_steps = 0;  ///< since the last logged one, and the sum of their losses
     double unlogged_loss_sum = 0;
+    std::optional<double> best_metric;  ///< of the best checkpoint so far, if best_model.h has a rule
+    std::string best_model_checkpoint;  ///< its folder
     nlohmann::json log_history = nlohmann::json::array();  ///< as in transformers' trainer_state.json
 };
 

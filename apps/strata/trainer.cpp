@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <chrono>
 
+#include "apps/strata/commands.h"
 #include "apps/strata/event_scalars.h"
 #include "apps/strata/results.h"
 #include "apps/strata/saving.h"
@@ -45,7 +46,8 @@ Trainer::Trainer(const Config& config, Experiment& experiment, const optim::Plan
       length_(length),
       communicator_(communicator),
       run_(run),
-      step_(config, experiment, plan, length, communicator) {
+      step_(config, experiment, plan, length, communicator),
+      best_rule_(best_model_rule(config)) {
     describe_steps();
 }
 
@@ -65,10 +67,12 @@ bool Trainer::ends_epoch(std::int64_t step) const {
 }
 
 bool Trainer::evaluates_after(std::int64_t step) const {
-    if (experiment_.validation.empty() || step == length_.total_steps) return false;  // the end evaluates anyway
-    const bool by_steps = config_.eval_strategy == "steps" || (config_.eval_strategy.empty() && config_.eval_steps);
-    if (by_steps) return step % *config_.eval_steps == 0;
-    return config_.eval_strategy == "epoch" && ends_epoch(step);
+    if (experiment_.validation.empty()) return false;
+    // The end evaluates anyway, but then the choice of the best model is made.
+    if (step == length_.total_steps && !best_rule_) return false;
+    const std::string strategy = eval_strategy_of(config_);
+    if (strategy == "steps") return step % *config_.eval_steps == 0;
+    return strategy == "epoch" && ends_epoch(step);
 }
 
 bool Trainer::saves_after(std::int64_t step) const {
@@ -205,6 +209,38 @@ void Trainer::evaluate_and_log(Progress& bar) {
     if (communicator_.rank() == 0) run_.append_evaluation(results);
     write_events(results);
     bar.line(results_text(results));
+    note_best(results);
+}
+
+std::filesystem::path Trainer::folder_of(std::int64_t step) const {
+    return run_.path() / fmt::format("checkpoint-{}", step);
+}
+
+/// A save that only a signal asks for does not count: the run that is not stopped has no such checkpoint.
+void Trainer::note_best(const nlohmann::json& results) {
+    if (!best_rule_ || !saves_after(progress_.step)) return;
+    const std::optional<double> value = best_rule_->better(results, progress_.best_metric);
+    if (!value) return;
+    progress_.best_metric = value;
+    progress_.best_model_checkpoint = folder_of(progress_.step).string();
+}
+
+void Trainer::load_best_model() {
+    const std::string& best = progress_.best_model_checkpoint;
+    if (best.empty()) return say(communicator_, "no evaluation was the best; the last model stays");
+    say(communicator_,
+        fmt::format("the best model is {}: {} {:.6g}", best, best_rule_->metric, *progress_.best_metric));
+    if (best == folder_of(progress_.step)) return;
+    dist::collectively(communicator_, "loading the best model", [&] {
+        try {
+            load_weights(best, experiment_.model());
+        } catch (const std::runtime_error& error) {
+            system_error(
+                "{}: the best model cannot be loaded; to end with the last one, say --resume_from_checkpoint auto "
+                "--load_best_model_at_end false",
+                error.what());
+        }
+    });
 }
 
 void Trainer::write_events(const nlohmann::json& results) const {
@@ -216,7 +252,9 @@ void Trainer::save() {
         communicator_, run_.path(),
         checkpoint_content(config_, experiment_, plan_, step_.storage(), progress_, epoch(), communicator_));
     if (communicator_.rank() != 0) return;
-    dist::rotate_checkpoints(run_.path(), config_.save_total_limit);
+    const std::vector<std::filesystem::path> best(progress_.best_model_checkpoint.empty() ? 0 : 1,
+                                                  progress_.best_model_checkpoint);
+    dist::rotate_checkpoints(run_.path(), config_.save_total_limit, best);
 }
 
 void Trainer::resume(const std::filesystem::path& checkpoint) {
@@ -227,8 +265,24 @@ void Trainer::resume(const std::filesystem::path& checkpoint) {
             fmt::format("{}: is at update {}, but this run ends at {}; raise num_train_epochs or max_steps",
                         checkpoint.string(), progress_.step, length_.total_steps));
     }
+    find_best_model(checkpoint);
     step_.optimizer().gather_parameters();
     step_.buffers().adopt();
+}
+
+/// The best checkpoint may have moved with the one that the run goes on from, and may be gone.
+void Trainer::find_best_model(const std::filesystem::path& resumed) {
+    std::string& best = progress_.best_model_checkpoint;
+    std::error_code ignored;
+    if (best.empty() || std::filesystem::is_directory(best, ignored)) return;
+    const auto beside = std::filesystem::absolute(resumed).parent_path() / std::filesystem::path(best).filename();
+    if (std::filesystem::is_directory(beside, ignored)) {
+        best = beside.string();
+        return;
+    }
+    say(communicator_, fmt::format("{}, the best model so far, is gone: the best is chosen from here on", best));
+    best.clear();
+    progress_.best_metric.reset();
 }
 
 }  // namespace strata::app

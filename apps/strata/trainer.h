@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "apps/strata/best_model.h"
 #include "apps/strata/config.h"
 #include "apps/strata/event_file.h"
 #include "apps/strata/experiment.h"
@@ -37,6 +38,10 @@ class Trainer {
 
     TrainOutcome run(const StopSignal& stop);
 
+    /// Puts the best checkpoint's weights into the model, where a rule says which is best and it is not the last. Ends
+    /// the training. Says so. SystemError where it is damaged or gone.
+    void load_best_model();
+
     /// eval_loss, eval_accuracy, …, eval_runtime on the validation files.
     nlohmann::json evaluate();
 
@@ -55,6 +60,9 @@ class Trainer {
     void count(const StepWork& work, Window& window, TrainOutcome& outcome);
     void log(const dist::StepReport& report, Window& window, Progress& bar);
     void evaluate_and_log(Progress& bar);
+    void note_best(const nlohmann::json& results);
+    void find_best_model(const std::filesystem::path& resumed);
+    std::filesystem::path folder_of(std::int64_t step) const;
     void save();
     bool logs_after(std::int64_t step) const { return step % config_.logging_steps == 0; }
     bool evaluates_after(std::int64_t step) const;
@@ -69,6 +77,7 @@ class Trainer {
     const RunDirectory& run_;
     TrainStep step_;
     TrainProgress progress_;
+    std::optional<BestModelRule> best_rule_;
     std::optional<EventFile> events_;  // rank 0's, where they are wanted
     const optim::Stage* announced_ = nullptr;
     bool kept_outputs_announced_ = false;
