@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
 """Writes the seeds of the fuzz targets: corpus/TARGET/NAME. What a fuzzer finds is added beside them by hand.
 
-The first bytes of some targets' inputs choose a file or an option; each target's source says which.
+The first bytes of some targets' inputs choose a file or an option; each target's source says which. Seeds of state.h5 need
+h5py, numpy and xxhash (written with 3.16.0, 2.4.6 and 4.1.0).
 """
+import gzip
 import json
 import pathlib
 import struct
@@ -141,3 +143,63 @@ seed("checkpoint", "state", b"\x02\x89HDF\r\n\x1a\n" + bytes(64))
 seed("checkpoint", "trainer-state", b'\x01{"global_step": 1}\n')
 seed("checkpoint", "progress", b"\x03" + json.dumps({"step": 3, "global_batch_size": 8, "loss_sum": 1.5, "samples": 24, "tokens": 99, "skipped_steps": 0,
                                                  "unlogged_steps": 1, "unlogged_loss_sum": 0.5, "log_history": [{"step": 1}]}).encode())
+
+
+def idx(type_byte, shape, data):
+    return bytes([0, 0, type_byte, len(shape)]) + b"".join(struct.pack(">I", extent) for extent in shape) + data
+
+
+seed("idx", "images", idx(8, [2, 3, 3], bytes(range(18))))
+seed("idx", "labels", idx(8, [4], bytes([0, 1, 9, 2])))
+seed("idx", "floats", idx(13, [1, 2, 2], struct.pack(">4f", 0.5, -1.0, float("nan"), 3e38)))
+seed("idx", "gzipped", gzip.compress(idx(8, [3, 2, 2], bytes(12)), mtime=0))
+seed("idx", "huge", idx(8, [0xFFFFFFFF, 0xFFFFFFFF], bytes(8)))
+seed("idx", "many-dimensions", idx(8, [1] * 9, b"\x01"))
+seed("idx", "short", idx(8, [10, 10], bytes(5)))
+seed("idx", "int32", idx(12, [1], bytes(4)))
+
+
+def state(name, groups, train="{}", chunked=False):
+    """state.h5 as dist/state_file.h lays it out: groups = {name: ({parameter: shape}, kinds, attributes that differ)}."""
+    import h5py
+    import numpy
+    import xxhash
+
+    path = HERE / "corpus" / "state" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = lambda words: numpy.bytes_(words.encode() + b"\0")
+    with h5py.File(path, "w", libver=("v108", "v108")) as file:
+        for key, value in {"format": text("strata-state"), "version": 1, "step": 7, "epoch": 1.5, "world_size": 2, "stage": text("train"),
+                           "plan_hash": numpy.uint64(5), "update_hash": numpy.uint64(6), "effective_config": text("seed = 1\n"),
+                           "provenance": text("{}"), "model_fingerprint": text("00ff")}.items():
+            file.attrs[key] = value
+        file.create_dataset("train", data=text(train))
+        rows = []
+        for index, (group_name, (parameters, kinds, others)) in enumerate(groups.items()):
+            group = file.create_group("groups/" + group_name)
+            sizes = [int(numpy.prod(shape, dtype=numpy.int64)) for shape in parameters.values()]
+            attributes = {"name": text(group_name), "index": index, "elements": sum(sizes), "step": 7, "frozen": 0, "multiplier": 0.5,
+                          "learning_rate": 1e-4, "weight_decay": 0.01, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8, **others}
+            for key, value in attributes.items():
+                group.attrs[key] = value
+            members = [(key.encode(), sum(sizes[:i]), sizes[i], "x".join(map(str, shape)).encode() or b"scalar", 1)
+                       for i, (key, shape) in enumerate(parameters.items())]
+            group.create_dataset("members", data=numpy.array(members, dtype=[("name", "S16"), ("offset", "<u8"), ("elements", "<u8"),
+                                                                             ("shape", "S8"), ("decays", "<u8")]))
+            for kind in kinds:
+                values = numpy.arange(sum(sizes), dtype="<f4")
+                group.create_dataset(kind, data=values, chunks=(1,) if chunked else None)
+                rows.append((f"/groups/{group_name}/{kind}".encode(), 0, sum(sizes), xxhash.xxh3_64_intdigest(values.tobytes())))
+        file.create_dataset("checksums", data=numpy.array(rows, dtype=[("dataset", "S40"), ("offset", "<u8"), ("length", "<u8"), ("hash", "<u8")]))
+
+
+KINDS = ["master", "exp_avg", "exp_avg_sq"]
+try:
+    state("two-groups", {"body": ({"body.weight": [4, 3], "body.bias": [3]}, KINDS, {}), "head": ({"head.weight": [2, 3]}, KINDS[:1], {"frozen": 1})})
+    state("scalar-and-empty", {"one": ({"scale": []}, KINDS, {}), "none": ({"nothing": [0, 4]}, [], {})})
+    state("twice", {"a": ({"w": [2]}, KINDS, {}), "b": ({"w": [2]}, KINDS, {})})
+    state("wrong-elements", {"a": ({"w": [2]}, KINDS, {"elements": 1 << 40})})
+    state("chunked", {"a": ({"w": [4]}, KINDS, {})}, chunked=True)
+    state("many", {f"g{i}": ({f"p{i}": [2]}, KINDS, {}) for i in range(12)})
+except ImportError as error:
+    print("seeds of state.h5 are left as they are:", error)
