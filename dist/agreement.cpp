@@ -53,10 +53,11 @@ bool is_agreed(const std::exception& error) {
     return dynamic_cast<const AgreedError*>(&error) != nullptr;
 }
 
-void require_equal_everywhere(Communicator& communicator, const std::string& what, const std::string& summary) {
+std::optional<std::string> difference_of(Communicator& communicator, const std::string& summary) {
     const auto values = communicator.all_gather_bytes(summary);
     const std::string expected = majority(values);
-    if (std::all_of(values.begin(), values.end(), [&](const auto& value) { return value == expected; })) return;
+    if (std::all_of(values.begin(), values.end(), [&](const auto& value) { return value == expected; }))
+        return std::nullopt;
     const auto hosts = communicator.all_gather_bytes(communicator.host());
     std::string who;
     std::string difference;
@@ -65,13 +66,33 @@ void require_equal_everywhere(Communicator& communicator, const std::string& wha
         who += fmt::format("{}rank {} on {}", who.empty() ? "" : ", ", rank, hosts[rank]);
         if (difference.empty()) difference = first_difference(values[rank], expected);
     }
-    throw AgreedUserError(
-        fmt::format("ranks do not agree on {}: {} against the others: {}. Give all ranks the same files and arguments",
-                    what, who, difference));
+    return fmt::format("{} against the others: {}", who, difference);
+}
+
+void require_equal_everywhere(Communicator& communicator, const std::string& what, const std::string& summary) {
+    if (const auto difference = difference_of(communicator, summary)) {
+        throw AgreedUserError(fmt::format("ranks do not agree on {}: {}. Give all ranks the same files and arguments",
+                                          what, *difference));
+    }
 }
 
 void require_equal_everywhere(Communicator& communicator, const std::string& what, std::uint64_t hash) {
     require_equal_everywhere(communicator, what, fmt::format("hash {:016x}", hash));
+}
+
+void require_own_devices(Communicator& communicator, const std::optional<DeviceIdentity>& own) {
+    require_equal_everywhere(communicator, "the GPU", own ? own->kind : "no GPU");
+    const auto devices = communicator.all_gather_bytes(own ? own->uuid : "");
+    const auto hosts = communicator.all_gather_bytes(communicator.host());
+    std::map<std::string, std::size_t> owners;
+    for (std::size_t rank = 0; own && rank < devices.size(); ++rank) {
+        const auto [owner, first] = owners.emplace(devices[rank], rank);
+        if (first) continue;
+        throw AgreedUserError(
+            fmt::format("ranks {} and {} on {} share one GPU, {}; start at most one rank a GPU (mpirun --map-by "
+                        "ppr:GPUS:node, srun --gpus-per-task=1)",
+                        owner->second, rank, hosts[rank], devices[rank]));
+    }
 }
 
 void agree_on_error(Communicator& communicator, const std::string& what, std::exception_ptr own) {

@@ -36,10 +36,25 @@ class AgreedSystemError : public SystemError, public AgreedError {
 
 bool is_agreed(const std::exception& error);
 
+/// Where the ranks' values differ: "rank 1 on node2 against the others: 'seed = 2' against 'seed = 1'", naming the
+/// ranks that differ from the majority, their hosts and the first line that differs; nothing where all are equal.
+/// Collective.
+std::optional<std::string> difference_of(Communicator& communicator, const std::string& summary);
+
 /// All ranks must bring equal values of `what` ("the plan", "the configuration"). Else all of them throw one
-/// AgreedUserError naming the ranks that differ from the majority, their hosts, and the first line that differs.
+/// AgreedUserError with that difference.
 void require_equal_everywhere(Communicator& communicator, const std::string& what, const std::string& summary);
 void require_equal_everywhere(Communicator& communicator, const std::string& what, std::uint64_t hash);
+
+/// A rank's GPU: the one it is, and what it is like ("NVIDIA H200, driver 580.65"), which all ranks' must be.
+struct DeviceIdentity {
+    std::string uuid;
+    std::string kind;
+};
+
+/// Throws one AgreedUserError where two ranks share a device, where some ranks have one and others none, or where the
+/// kinds differ. Collective.
+void require_own_devices(Communicator& communicator, const std::optional<DeviceIdentity>& own);
 
 /// Tells every rank of the others' errors: each brings its own (or null), and if there is any, all throw the error of
 /// the lowest failing rank, as AgreedUserError if it was a UserError, else as AgreedSystemError. A message that not all
@@ -47,10 +62,12 @@ void require_equal_everywhere(Communicator& communicator, const std::string& wha
 void agree_on_error(Communicator& communicator, const std::string& what, std::exception_ptr own);
 
 /// Runs `action` on every rank and returns its result, or throws the same error on all of them. `action` must not
-/// itself wait for ranks that may have thrown. `what` completes the sentence "while ..." ("reading the training file").
+/// itself wait for ranks that may have thrown. `what` completes the sentence "while ..." ("reading the training file");
+/// it becomes the rank's task (activity.h).
 template <typename Action>
 auto collectively(Communicator& communicator, const std::string& what, Action&& action)
     -> std::invoke_result_t<Action> {
+    communicator.activity().enter(what);
     std::exception_ptr error;
     if constexpr (std::is_void_v<std::invoke_result_t<Action>>) {
         try {

@@ -22,11 +22,6 @@ struct ByteRange {
     std::uint64_t bytes = 0;
 };
 
-std::string hash_file(const std::filesystem::path& path) {
-    const MappedFile file(path);
-    return hash_text(hash_bytes(file.bytes().data(), file.bytes().size()));
-}
-
 /// The hash of all bytes of `file` outside `ranges`, which are sorted, apart from one another and inside the file.
 std::string hash_outside(const MappedFile& file, const std::vector<ByteRange>& ranges) {
     XXH3_state_t state;
@@ -171,6 +166,11 @@ std::uint64_t hash_bytes(const void* data, std::size_t bytes) {
 
 std::string hash_text(std::uint64_t hash) {
     return fmt::format("{:016x}", hash);
+}
+
+std::string hash_file(const std::filesystem::path& path) {
+    const MappedFile file(path);
+    return hash_text(hash_bytes(file.bytes().data(), file.bytes().size()));
 }
 
 std::string make_checksums(const std::filesystem::path& folder) {

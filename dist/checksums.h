@@ -23,6 +23,7 @@ inline constexpr const char* state_name = "state.h5";
 
 std::uint64_t hash_bytes(const void* data, std::size_t bytes);
 std::string hash_text(std::uint64_t hash);  // 16 hexadecimal digits
+std::string hash_file(const std::filesystem::path& path);
 
 /// The text of checksums.json for the files of `folder` as they are now (checksums.json itself aside).
 std::string make_checksums(const std::filesystem::path& folder);

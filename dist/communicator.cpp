@@ -43,6 +43,8 @@ std::int64_t bytes_of(ElementType type) {
 Pending& Pending::operator=(Pending&& other) noexcept {
     const Pending held(std::move(*this));  // waits for what this held
     operation_ = std::move(other.operation_);
+    activity_ = std::move(other.activity_);
+    name_ = other.name_;
     return *this;
 }
 
@@ -55,7 +57,10 @@ Pending::~Pending() {
 }
 
 void Pending::wait() {
-    if (const auto operation = std::exchange(operation_, nullptr)) operation->wait();
+    const auto operation = std::exchange(operation_, nullptr);
+    if (!operation) return;
+    const Activity::Waiting waiting(*activity_, name_);
+    operation->wait();
 }
 
 std::int64_t TrafficCounters::calls() const {
@@ -73,7 +78,7 @@ TrafficCounters TrafficCounters::operator-(const TrafficCounters& earlier) const
 
 Pending Communicator::all_reduce_sum(const BufferView& buffer) {
     count(traffic_.all_reduce, ring_bytes(2 * buffer.count * bytes_of(buffer.type), size_));
-    return Pending(start_all_reduce_sum(buffer));
+    return {start_all_reduce_sum(buffer), activity_, "all-reduce"};
 }
 
 Pending Communicator::all_gather(const PartedView& parts) {
@@ -87,7 +92,7 @@ Pending Communicator::all_gather(std::span<const PartedView> pieces) {
         bytes += ring_bytes(piece.count * size_ * bytes_of(piece.type), size_);
     }
     count(traffic_.all_gather, bytes);
-    return Pending(start_all_gather(pieces));
+    return {start_all_gather(pieces), activity_, "all-gather"};
 }
 
 Pending Communicator::reduce_scatter_sum(const PartedView& parts) {
@@ -102,30 +107,35 @@ Pending Communicator::reduce_scatter_sum(std::span<const SummedParts> pieces) {
         bytes += ring_bytes(parts.count * size_ * bytes_of(parts.type), size_);
     }
     count(traffic_.reduce_scatter, bytes);
-    return Pending(start_reduce_scatter_sum(pieces));
+    return {start_reduce_scatter_sum(pieces), activity_, "reduce-scatter"};
 }
 
 void Communicator::all_reduce_sum(std::span<double> values) {
     count(traffic_.all_reduce, ring_bytes(2 * static_cast<std::int64_t>(values.size_bytes()), size_));
+    const Activity::Waiting waiting(*activity_, "all-reduce");
     do_all_reduce_sum(values);
 }
 
 std::int64_t Communicator::all_reduce_max(std::int64_t value) {
     count(traffic_.all_reduce, ring_bytes(2 * static_cast<std::int64_t>(sizeof(value)), size_));
+    const Activity::Waiting waiting(*activity_, "all-reduce");
     return do_all_reduce_max(value);
 }
 
 void Communicator::broadcast(std::span<std::byte> bytes, int root) {
     count(traffic_.broadcast, size_ > 1 ? static_cast<std::int64_t>(bytes.size()) : 0);
+    const Activity::Waiting waiting(*activity_, "broadcast");
     do_broadcast(bytes, root);
 }
 
 std::vector<std::string> Communicator::all_gather_bytes(const std::string& own) {
     count(traffic_.all_gather, static_cast<std::int64_t>(own.size()) * (size_ - 1));
+    const Activity::Waiting waiting(*activity_, "all-gather");
     return do_all_gather_bytes(own);
 }
 
 void Communicator::barrier() {
+    const Activity::Waiting waiting(*activity_, "barrier");
     do_barrier();
 }
 

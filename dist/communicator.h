@@ -21,6 +21,8 @@
 #include <string>
 #include <vector>
 
+#include "dist/activity.h"
+
 namespace strata::dist {
 
 enum class ElementType { float32, float64, bfloat16, float16 };
@@ -79,7 +81,9 @@ class Operation {
 class Pending {
   public:
     Pending() = default;  // nothing under way
-    explicit Pending(std::unique_ptr<Operation> operation) : operation_(std::move(operation)) {}
+    /// `activity` learns that the rank waits, when it does, and `name` what for.
+    Pending(std::unique_ptr<Operation> operation, std::shared_ptr<Activity> activity, const char* name)
+        : operation_(std::move(operation)), activity_(std::move(activity)), name_(name) {}
     Pending(Pending&&) noexcept = default;
     Pending& operator=(Pending&& other) noexcept;
     ~Pending();
@@ -93,6 +97,8 @@ class Pending {
 
   private:
     std::unique_ptr<Operation> operation_;
+    std::shared_ptr<Activity> activity_;
+    const char* name_ = "";
 };
 
 /// Calls and bytes that each rank sent, by the closed formulas of ring algorithms (the least any algorithm built on
@@ -157,6 +163,10 @@ class Communicator {
 
     const TrafficCounters& traffic() const { return traffic_; }
 
+    /// What this rank is doing; the operations above write their waits into it.
+    Activity& activity() const { return *activity_; }
+    std::shared_ptr<const Activity> shared_activity() const { return activity_; }
+
   protected:
     Communicator() = default;
 
@@ -177,6 +187,7 @@ class Communicator {
     virtual void do_barrier() = 0;
 
     TrafficCounters traffic_;
+    std::shared_ptr<Activity> activity_ = std::make_shared<Activity>();  // operations may outlive the communicator
 };
 
 }  // namespace strata::dist

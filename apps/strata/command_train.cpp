@@ -6,6 +6,7 @@
 #include "apps/strata/commands.h"
 #include "apps/strata/evaluation.h"
 #include "apps/strata/experiment.h"
+#include "apps/strata/input_files.h"
 #include "apps/strata/model_costs.h"
 #include "apps/strata/options.h"
 #include "apps/strata/provenance.h"
@@ -149,6 +150,11 @@ int run_train(const Config& config, dist::MpiCommunicator& communicator) {
     if (const auto rule = best_model_rule(config)) {
         dist::collectively(communicator, "checking metric_for_best_model",
                            [&] { check_best_metric(*rule, evaluation_names(config, experiment)); });
+    }
+    if (communicator.local_size() < communicator.size()) {
+        dist::require_equal_everywhere(communicator, "the content of the files",
+                                       dist::collectively(communicator, "comparing the files",
+                                                          [&] { return input_files_text(config, experiment); }));
     }
     const auto [plan, length] = dist::collectively(communicator, "planning", [&] {
         const RunLength run = run_length(config, experiment.train->size(), communicator.size());

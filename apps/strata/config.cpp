@@ -190,7 +190,19 @@ void validate_range_test(const Config& config) {
     }
 }
 
+/// More than a century of seconds is no limit, and no number of milliseconds that a clock counts.
+void validate_time_limits(const Config& config) {
+    constexpr double most = 4e9;
+    if (!(config.ddp_timeout > 0 && config.ddp_timeout <= most))
+        user_error("ddp_timeout is {}; it must be a number of seconds above 0, at most {}", config.ddp_timeout, most);
+    if (!(config.heartbeat_timeout == 0 || (config.heartbeat_timeout >= 1 && config.heartbeat_timeout <= most))) {
+        user_error("heartbeat_timeout is {}; it must be a number of seconds, at least 1 and at most {}, or 0 for none",
+                   config.heartbeat_timeout, most);
+    }
+}
+
 void validate_run(const Config& config) {
+    validate_time_limits(config);
     require_positive(config.per_device_train_batch_size, "per_device_train_batch_size");
     require_positive(config.per_device_eval_batch_size, "per_device_eval_batch_size");
     require_positive(config.gradient_accumulation_steps, "gradient_accumulation_steps");

@@ -115,6 +115,8 @@ struct Config {
     std::int64_t per_device_train_batch_size = 8;
     std::int64_t per_device_eval_batch_size = 8;
     std::int64_t gradient_accumulation_steps = 1;
+    double ddp_timeout = 1800;      ///< seconds; dist::WatchLimits::wait
+    double heartbeat_timeout = 45;  ///< seconds; dist::WatchLimits::silence
 
     // Optimizer and schedule
     std::string optim = "adamw";

@@ -33,6 +33,8 @@ bool is_free_to_change(const std::string& key) {
                              "zero_stage",
                              "overlap_comm",
                              "micro_batches",  // the resume itself looks at how steps are cut
+                             "ddp_timeout",
+                             "heartbeat_timeout",
                              "per_device_train_batch_size",
                              "gradient_accumulation_steps",
                              "model_name_or_path",

@@ -72,6 +72,7 @@ std::span<const float> Predictions::row(std::int64_t sample) const {
 
 Predictions predict(models::Model& model, const Corpus& corpus, std::int64_t outputs, bool regression,
                     std::int64_t batch_size, dist::Communicator& communicator, Progress& progress) {
+    communicator.activity().enter("evaluation");
     Predictions predictions;
     predictions.outputs = outputs;
     predictions.logits.resize(static_cast<std::size_t>(corpus.size() * outputs));

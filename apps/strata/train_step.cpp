@@ -1,5 +1,7 @@
 #include "apps/strata/train_step.h"
 
+#include <fmt/format.h>
+
 #include <numeric>
 #include <utility>
 
@@ -27,6 +29,7 @@ TrainStep::TrainStep(const Config& config, const Experiment& experiment, const o
 
 MadeStep TrainStep::make(std::int64_t step, bool telemetry) {
     MadeStep made;
+    communicator_.activity().enter(fmt::format("update {}", step + 1));
     storage_.enter(step);
     if (layout_ != storage_.layout()) {
         layout_ = storage_.layout();
@@ -99,14 +102,17 @@ std::vector<double> TrainStep::forward_backward(std::int64_t step, StepWork& wor
     for (const MicroBatch& part : own) {
         torch::Tensor loss;
         if (!part.samples.empty()) {
+            communicator_.activity().enter_part("forward");
             const PhaseTimer timer(work.forward_seconds);
             work.own_samples += static_cast<std::int64_t>(part.samples.size());
             loss = loss_of(part, step, work.samples);
             losses[static_cast<std::size_t>(part.index)] = loss.item<double>();
         }
+        communicator_.activity().enter_part("backward");
         const PhaseTimer timer(work.backward_seconds);
         optimizer_.backward(loss, &part == &own.back());
     }
+    communicator_.activity().enter_part("optimizer");
     return losses;
 }
 

@@ -1,50 +1,24 @@
 // One rank's failure ends the whole job, soon, with the right exit code and one message.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <sys/wait.h>
 
-#include <array>
-#include <chrono>
-#include <cstdio>
-#include <memory>
 #include <string>
+
+#include "tests/support/command.h"
 
 namespace strata::dist {
 namespace {
 
 using ::testing::HasSubstr;
 
-struct Outcome {
-    int exit_code = -1;
-    std::string output;
-    double seconds = 0;
-};
-
-Outcome run_command(const std::string& command) {
-    const auto began = std::chrono::steady_clock::now();
-    FILE* pipe = ::popen((command + " 2>&1").c_str(), "r");
-    if (pipe == nullptr) return {};
-    Outcome outcome;
-    std::array<char, 4096> buffer{};
-    for (std::size_t got = 0; (got = std::fread(buffer.data(), 1, buffer.size(), pipe)) > 0;) {
-        outcome.output.append(buffer.data(), got);
-    }
-    const int status = ::pclose(pipe);
-    outcome.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-    outcome.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
-    return outcome;
-}
+using testing_support::count;
+using testing_support::Outcome;
+using testing_support::run_command;
 
 /// `timeout` gives 124 where a rank hangs.
 Outcome run_job(int ranks, const std::string& how, const std::string& environment = "env -u OMPI_MCA_io") {
     return run_command(environment + " timeout 60 " + STRATA_TEST_MPIRUN + " -np " + std::to_string(ranks) + " " +
                        STRATA_FAILURE_TARGET + " " + how);
-}
-
-int count(const std::string& text, const std::string& part) {
-    int found = 0;
-    for (auto at = text.find(part); at != std::string::npos; at = text.find(part, at + 1)) ++found;
-    return found;
 }
 
 TEST(Failure, WithoutOneTheJobEndsWell) {
