@@ -262,7 +262,8 @@ class JobWatch::Thread {
         if (meet_by_ && now >= *meet_by_) {
             return fmt::format(
                 "the ranks started, but did not come to talk within {} (--heartbeat_timeout). Do the hosts reach one "
-                "another on the network that MPI chose? (mpirun --mca btl_tcp_if_include NETWORK)",
+                "another on the network that MPI chose? (mpirun --mca btl_tcp_if_include NETWORK names one.) The job "
+                "ends.",
                 seconds_text(limits_.silence));
         }
         if (!neighbours_ || neighbours_->left) return "";
