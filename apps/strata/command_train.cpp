@@ -22,6 +22,7 @@
 #include "core/file.h"
 #include "dist/agreement.h"
 #include "dist/checkpoint.h"
+#include "dist/io_proof.h"
 #include "optim/plan_output.h"
 
 namespace strata::app {
@@ -172,6 +173,8 @@ int run_train(const Config& config, dist::MpiCommunicator& communicator) {
         if (communicator.rank() == 0)
             begin_run(config, run, plan, provenance(communicator), checkpoint.has_value(), from);
     });
+
+    dist::prove_parallel_io(communicator, run.path());
 
     say(communicator, experiment.load_report);
     say(communicator, data_summary(experiment));
