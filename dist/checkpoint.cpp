@@ -38,12 +38,12 @@ void require_space(const fs::path& folder, std::uint64_t needed) {
         folder.string(), readable_bytes(needed), readable_bytes(available), needed, available);
 }
 
-void prepare(const fs::path& output_dir, const fs::path& unfinished, std::uint64_t needed) {
+void prepare(const fs::path& output_dir, const fs::path& unfinished, std::optional<std::uint64_t> needed) {
     std::error_code error;
     fs::create_directories(output_dir, error);
     if (error) system_error("{}: the folder cannot be made: {}", output_dir.string(), error.message());
     remove_unfinished_checkpoints(output_dir);
-    require_space(output_dir, needed);
+    if (needed) require_space(output_dir, *needed);
     if (!fs::create_directory(unfinished, error)) {
         system_error("{}: the folder cannot be made: {}", unfinished.string(), error.message());
     }
@@ -90,12 +90,12 @@ void write_unfinished(MpiCommunicator& communicator, const fs::path& folder, con
                       const StateWriteOptions& options) {
     const bool first = communicator.rank() == 0;
     const fs::path state = folder / state_name;
-    collectively(communicator, "writing the model folder", [&] {
-        if (first && content.write_files) content.write_files(folder);
-    });
     write_state_file(communicator, state, content.header, content.groups, options);
     collectively(communicator, "reading back the checkpoint",
                  [&] { read_back(state, communicator.rank(), communicator.size()); });
+    collectively(communicator, "writing the model folder", [&] {
+        if (first && content.write_files) content.write_files(folder);
+    });
     collectively(communicator, "syncing the checkpoint", [&] {
         if (first) {
             write_file_atomically(folder / "trainer_state.json", content.trainer_state);
@@ -111,7 +111,7 @@ void write_unfinished(MpiCommunicator& communicator, const fs::path& folder, con
 }  // namespace
 
 fs::path write_checkpoint(MpiCommunicator& communicator, const fs::path& output_dir, const CheckpointContent& content,
-                          const StateWriteOptions& options) {
+                          const CheckpointOptions& options) {
     const bool first = communicator.rank() == 0;
     const fs::path final_path = output_dir / fmt::format("checkpoint-{}", content.header.step);
     const fs::path unfinished = final_path.string() + ".tmp";
@@ -119,9 +119,9 @@ fs::path write_checkpoint(MpiCommunicator& communicator, const fs::path& output_
                                  content.trainer_state.size();
     try {
         collectively(communicator, "preparing the checkpoint folder", [&] {
-            if (first) prepare(output_dir, unfinished, needed);
+            if (first) prepare(output_dir, unfinished, options.check_space ? std::optional(needed) : std::nullopt);
         });
-        write_unfinished(communicator, unfinished, content, options);
+        write_unfinished(communicator, unfinished, content, options.state);
         collectively(communicator, "finishing the checkpoint", [&] {
             if (first) commit(unfinished, final_path);
         });

@@ -26,18 +26,24 @@ namespace strata::dist {
 struct CheckpointContent {
     TrainHeader header;  // header.step names the folder
     std::vector<StateGroup> groups;
-    /// Runs on rank 0 and writes the model folder's files (config.json, model.safetensors, vocabulary) into the path.
+    /// Runs on rank 0 and writes the model folder's files (config.json, model.safetensors, vocabulary) into the path,
+    /// where the finished state.h5 lies already: the weights can be taken from there.
     std::function<void(const std::filesystem::path&)> write_files;
     std::uint64_t file_bytes = 0;  // about how many bytes write_files will write, for the check of free space
     std::string trainer_state;     // JSON text of trainer_state.json
 };
 
-/// Writes output_dir/checkpoint-<step> and returns its path. Collective; a background
-/// writer brings a communicator of its own (MpiCommunicator(other.handle())). A folder of the same step is replaced. On
-/// any rank's failure all ranks throw the same error, the unfinished folder is removed, and older checkpoints are
-/// untouched.
+struct CheckpointOptions {
+    StateWriteOptions state;
+    /// Asks the disk for room before anything is written.
+    bool check_space = true;
+};
+
+/// Writes output_dir/checkpoint-<step> and returns its path. Collective; a background writer brings a communicator of
+/// its own (background_task.h). A folder of the same step is replaced. On any rank's failure all ranks throw the same
+/// error, the unfinished folder is removed, and older checkpoints are untouched.
 std::filesystem::path write_checkpoint(MpiCommunicator& communicator, const std::filesystem::path& output_dir,
-                                       const CheckpointContent& content, const StateWriteOptions& options = {});
+                                       const CheckpointContent& content, const CheckpointOptions& options = {});
 
 struct CheckpointEntry {
     std::int64_t step = 0;

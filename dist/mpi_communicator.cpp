@@ -1,8 +1,10 @@
 #include "dist/mpi_communicator.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cstring>
 #include <exception>
+#include <thread>
 #include <utility>
 
 #include "core/error.h"
@@ -104,8 +106,11 @@ void require_reachable(ElementType type, Memory memory, bool adds) {
 
 }  // namespace
 
-MpiCommunicator::MpiCommunicator(MPI_Comm parent, std::int64_t max_count)
-    : max_count_(max_count), exceptions_(std::uncaught_exceptions()), scratch_(std::make_shared<ScratchPool>()) {
+MpiCommunicator::MpiCommunicator(MPI_Comm parent, std::int64_t max_count, Waiting waiting)
+    : max_count_(max_count),
+      waiting_(waiting),
+      exceptions_(std::uncaught_exceptions()),
+      scratch_(std::make_shared<ScratchPool>()) {
     STRATA_CHECK(max_count > 0 && max_count <= INT_MAX, "MPI calls of {} elements", max_count);
     char name[MPI_MAX_PROCESSOR_NAME] = "";
     int length = 0;
@@ -131,11 +136,24 @@ MpiCommunicator::~MpiCommunicator() {
 }
 
 std::unique_ptr<Communicator> MpiCommunicator::duplicate() {
-    return std::make_unique<MpiCommunicator>(comm_, max_count_);
+    return std::make_unique<MpiCommunicator>(comm_, max_count_, waiting_);
 }
 
 void MpiCommunicator::check(int status, const char* operation) const {
     Speaker{rank_, host_}.check(status, operation);
+}
+
+void MpiCommunicator::meet() const {
+    using namespace std::chrono_literals;
+    if (waiting_ == Waiting::awake) return;
+    MPI_Request request = MPI_REQUEST_NULL;
+    check(MPI_Ibarrier(comm_, &request), "barrier");
+    std::chrono::microseconds pause = 50us;
+    for (int here = 0; true; pause = std::min<std::chrono::microseconds>(2 * pause, 2ms)) {
+        check(MPI_Test(&request, &here, MPI_STATUS_IGNORE), "barrier");
+        if (here != 0) return;
+        std::this_thread::sleep_for(pause);
+    }
 }
 
 std::unique_ptr<Operation> MpiCommunicator::start_all_reduce_sum(const BufferView& buffer) {
@@ -189,6 +207,7 @@ std::unique_ptr<Operation> MpiCommunicator::start_reduction(std::vector<ReducedP
 }
 
 void MpiCommunicator::do_all_reduce_sum(std::span<double> values) {
+    meet();
     const auto step = static_cast<std::size_t>(max_count_);
     for (std::size_t begin = 0; begin < values.size(); begin += step) {
         const auto piece = values.subspan(begin, std::min(step, values.size() - begin));
@@ -198,11 +217,13 @@ void MpiCommunicator::do_all_reduce_sum(std::span<double> values) {
 }
 
 std::int64_t MpiCommunicator::do_all_reduce_max(std::int64_t value) {
+    meet();
     check(MPI_Allreduce(MPI_IN_PLACE, &value, 1, MPI_INT64_T, MPI_MAX, comm_), "all-reduce");
     return value;
 }
 
 void MpiCommunicator::do_broadcast(std::span<std::byte> bytes, int root) {
+    meet();
     const auto step = static_cast<std::size_t>(max_count_);
     for (std::size_t begin = 0; begin < bytes.size(); begin += step) {
         const auto piece = bytes.subspan(begin, std::min(step, bytes.size() - begin));
@@ -211,6 +232,7 @@ void MpiCommunicator::do_broadcast(std::span<std::byte> bytes, int root) {
 }
 
 std::vector<std::string> MpiCommunicator::do_all_gather_bytes(const std::string& own) {
+    meet();
     std::vector<std::int64_t> sizes(static_cast<std::size_t>(size_));
     const auto own_size = static_cast<std::int64_t>(own.size());
     check(MPI_Allgather(&own_size, 1, MPI_INT64_T, sizes.data(), 1, MPI_INT64_T, comm_), "all-gather");
@@ -251,6 +273,7 @@ std::vector<std::string> MpiCommunicator::gather_long(const std::string& own, st
 }
 
 void MpiCommunicator::do_barrier() {
+    meet();
     check(MPI_Barrier(comm_), "barrier");
 }
 

@@ -18,10 +18,15 @@ namespace strata::dist {
 class ScratchPool;
 struct ReducedPiece;
 
+/// How ranks wait for one another. MPI itself waits by asking again and again: at once when the others come, and all
+/// the time on a core. A thread that is not to take the core from training sleeps in between (blocking calls only).
+enum class Waiting { awake, asleep };
+
 class MpiCommunicator final : public Communicator {
   public:
     /// Collective over `parent`. `max_count` is the largest count given to one MPI call; tests lower it.
-    explicit MpiCommunicator(MPI_Comm parent = MPI_COMM_WORLD, std::int64_t max_count = INT_MAX);
+    explicit MpiCommunicator(MPI_Comm parent = MPI_COMM_WORLD, std::int64_t max_count = INT_MAX,
+                             Waiting waiting = Waiting::awake);
     ~MpiCommunicator() override;
 
     /// For libraries that take an MPI communicator themselves (parallel HDF5).
@@ -43,11 +48,15 @@ class MpiCommunicator final : public Communicator {
     std::vector<std::string> gather_short(const std::string& own, std::span<const std::int64_t> sizes) const;
     std::vector<std::string> gather_long(const std::string& own, std::span<const std::int64_t> sizes);
 
+    /// Returns when all ranks are here, so that what follows need not wait; does nothing where ranks wait awake.
+    void meet() const;
+
     /// Throws SystemError unless `status` is MPI_SUCCESS.
     void check(int status, const char* operation) const;
 
     MPI_Comm comm_ = MPI_COMM_NULL;
     std::int64_t max_count_ = INT_MAX;
+    Waiting waiting_ = Waiting::awake;
     int exceptions_ = 0;                    // under way when this was made
     std::shared_ptr<ScratchPool> scratch_;  // shared with operations under way, which may outlive the communicator
 };

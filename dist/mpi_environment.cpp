@@ -19,10 +19,10 @@ MpiEnvironment::MpiEnvironment(int* argc, char*** argv) : exceptions_(std::uncau
     if (MPI_Init_thread(argc, argv, MPI_THREAD_MULTIPLE, &provided) != MPI_SUCCESS)
         system_error("MPI could not be initialised");
     owns_ = true;
-    if (provided < MPI_THREAD_MULTIPLE) {
+    if (provided < MPI_THREAD_FUNNELED) {
         MPI_Finalize();
         owns_ = false;
-        system_error("this MPI library does not give MPI_THREAD_MULTIPLE, which saving while training needs");
+        system_error("this MPI library was built without any support of threads (MPI_THREAD_FUNNELED)");
     }
 }
 
@@ -30,6 +30,12 @@ MpiEnvironment::~MpiEnvironment() {
     if (!owns_) return;
     if (std::uncaught_exceptions() > exceptions_) abort_job(1);
     MPI_Finalize();
+}
+
+bool threads_may_communicate() {
+    int provided = MPI_THREAD_SINGLE;
+    MPI_Query_thread(&provided);
+    return provided == MPI_THREAD_MULTIPLE;
 }
 
 void abort_job(int exit_code) {

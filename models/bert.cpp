@@ -180,9 +180,10 @@ NamedTensors BertForSequenceClassification::named_parameter_list() const {
     return list;
 }
 
-void BertForSequenceClassification::write_folder(const std::filesystem::path& folder,
-                                                 const std::filesystem::path& tokenizer_source) const {
-    save_model(folder, named_parameter_list(), config_, tokenizer_source);
+FolderWriter BertForSequenceClassification::folder_writer(const std::filesystem::path& tokenizer_source) const {
+    return [config = config_, tokenizer_source](const std::filesystem::path& folder, const NamedTensors& parameters) {
+        save_model(folder, parameters, config, tokenizer_source);
+    };
 }
 
 torch::Tensor BertForSequenceClassification::forward(const Input& any_input, const std::optional<DropoutKey>& dropout) {

@@ -37,8 +37,7 @@ class BertForSequenceClassification : public torch::nn::Module, public Model {
     NamedTensors named_parameter_list() const override;
 
     /// hf_folder.h's save_model.
-    void write_folder(const std::filesystem::path& folder,
-                      const std::filesystem::path& tokenizer_source) const override;
+    FolderWriter folder_writer(const std::filesystem::path& tokenizer_source) const override;
 
     const BertConfig& config() const { return config_; }
 

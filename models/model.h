@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <string>
 #include <utility>
@@ -26,6 +27,9 @@ struct DenseInput {
 
 /// What a data set makes and a model takes; which of them is settled before training starts.
 using Input = std::variant<PackedInput, DenseInput>;
+
+/// Writes a model's folder with these values for its parameters, which are named_parameter_list's, in its order.
+using FolderWriter = std::function<void(const std::filesystem::path& folder, const NamedTensors& parameters)>;
 
 class Model {
   public:
@@ -55,10 +59,16 @@ class Model {
     /// The tensors that training changes and no gradient reaches (BatchNorm's statistics), themselves.
     virtual NamedTensors named_buffer_list() const { return {}; }
 
-    /// Writes the files from which the model is loaded again, and copies of the tokenizer's files in `tokenizer_source`
-    /// (none when the path is empty). The folder is made if need be. SystemError names the file that failed.
-    virtual void write_folder(const std::filesystem::path& folder,
-                              const std::filesystem::path& tokenizer_source) const = 0;
+    /// What writes the files from which the model is loaded again, and copies of the tokenizer's files in
+    /// `tokenizer_source` (none when the path is empty). It has all it needs but the parameters, so it may be called
+    /// from another thread while the model goes on learning. The folder is made if need be. SystemError names the file
+    /// that failed.
+    virtual FolderWriter folder_writer(const std::filesystem::path& tokenizer_source) const = 0;
+
+    /// Writes them with the parameters as they are.
+    void write_folder(const std::filesystem::path& folder, const std::filesystem::path& tokenizer_source) const {
+        folder_writer(tokenizer_source)(folder, named_parameter_list());
+    }
 
     /// About how many bytes write_folder writes besides the tokenizer's files.
     virtual std::uint64_t folder_bytes() const;

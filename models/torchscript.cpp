@@ -212,17 +212,25 @@ NamedTensors TorchScriptModel::named_buffer_list() const {
     return list;
 }
 
-void TorchScriptModel::write_folder(const fs::path& folder, const fs::path& tokenizer_source) const {
-    NamedTensors tensors = named_parameter_list();
-    for (auto& buffer : named_buffer_list()) tensors.push_back(std::move(buffer));
-    write_model_folder(folder, tensors, tokenizer_source);
-    torch::jit::ExtraFilesMap extra;
-    if (notes_) extra[notes_name] = notes_text(*notes_);
+FolderWriter TorchScriptModel::folder_writer(const fs::path& tokenizer_source) const {
     torch::jit::Module trained = copy_of_module(module_);
     trained.eval();
-    std::ostringstream file;
-    trained.save(file, extra);
-    write_file_atomically(folder / "model.pt", file.str());
+    torch::jit::ExtraFilesMap extra;
+    if (notes_) extra[notes_name] = notes_text(*notes_);
+    return [trained, extra, tokenizer_source](const fs::path& folder, const NamedTensors& parameters) {
+        const torch::NoGradGuard no_gradient;
+        auto value = parameters.begin();
+        for (const auto& item : trained.named_parameters()) {
+            STRATA_CHECK(value != parameters.end() && value->first == item.name, "no value for {}", item.name);
+            item.value.copy_((value++)->second);
+        }
+        NamedTensors tensors = parameters;
+        for (const auto& item : trained.named_buffers()) tensors.emplace_back(item.name, item.value);
+        write_model_folder(folder, tensors, tokenizer_source);
+        std::ostringstream file;
+        trained.save(file, extra);
+        write_file_atomically(folder / "model.pt", file.str());
+    };
 }
 
 }  // namespace strata::models

@@ -46,9 +46,8 @@ class TorchScriptModel : public Model {
     NamedTensors named_buffer_list() const override;
 
     /// model.pt, in evaluation mode, with the notes; model.safetensors with parameters and buffers; the tokenizer's
-    /// files.
-    void write_folder(const std::filesystem::path& folder,
-                      const std::filesystem::path& tokenizer_source) const override;
+    /// files. The writer holds a copy of the module: torch saves modules, not values.
+    FolderWriter folder_writer(const std::filesystem::path& tokenizer_source) const override;
 
     std::uint64_t folder_bytes() const override { return 2 * Model::folder_bytes(); }
 

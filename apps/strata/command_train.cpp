@@ -23,6 +23,7 @@
 #include "dist/agreement.h"
 #include "dist/checkpoint.h"
 #include "dist/io_proof.h"
+#include "dist/mpi_environment.h"
 #include "optim/plan_output.h"
 
 namespace strata::app {
@@ -186,7 +187,12 @@ int run_train(const Config& config, dist::MpiCommunicator& communicator) {
         trainer.resume(*checkpoint);
         say(communicator, fmt::format("going on from {} at update {}", checkpoint->string(), trainer.progress().step));
     }
+    if (config.async_save && !dist::threads_may_communicate()) {
+        say(communicator,
+            "training stands still while it is saved: this MPI gives no MPI_THREAD_MULTIPLE, which async_save needs");
+    }
     const TrainOutcome outcome = trainer.run(stop);
+    if (outcome.stopped) trainer.require_last_saved();
     if (outcome.stopped && trainer.progress().step < length.total_steps) {
         say(communicator,
             fmt::format("stopped on a signal after saving update {}; go on with --resume_from_checkpoint auto",
@@ -195,6 +201,7 @@ int run_train(const Config& config, dist::MpiCommunicator& communicator) {
     }
     if (config.load_best_model_at_end) trainer.load_best_model();
     finish(config, trainer, outcome, experiment, run, communicator);
+    trainer.require_last_saved();
     return exit_done;
 }
 

@@ -177,6 +177,8 @@ struct Config {
     bool load_best_model_at_end = false;
     std::string metric_for_best_model;      ///< "loss" where it is needed and not set
     std::optional<bool> greater_is_better;  ///< unset: true unless the metric's name ends in "loss"
+    bool async_save = true;
+    std::string on_save_error = "continue";
     std::string progress = "auto";
 
     // Outputs of plan, lr-find, predict and report

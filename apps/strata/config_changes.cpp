@@ -23,6 +23,8 @@ bool is_free_to_change(const std::string& key) {
                              "load_best_model_at_end",
                              "metric_for_best_model",
                              "greater_is_better",
+                             "async_save",
+                             "on_save_error",
                              "progress",
                              "report_to",
                              "cache_frozen",

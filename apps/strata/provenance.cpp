@@ -25,12 +25,9 @@ std::string mpi_version() {
     return version.substr(0, version.find(','));
 }
 
+/// Of the headers, and the library refuses to work with others: asking it would meet a save in the background.
 std::string hdf5_version() {
-    unsigned major = 0;
-    unsigned minor = 0;
-    unsigned release = 0;
-    H5get_libversion(&major, &minor, &release);
-    return fmt::format("{}.{}.{}", major, minor, release);
+    return fmt::format("{}.{}.{}", H5_VERS_MAJOR, H5_VERS_MINOR, H5_VERS_RELEASE);
 }
 
 std::string utc_now() {

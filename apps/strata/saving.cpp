@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <cstring>
+#include <functional>
 
 #include "apps/strata/options.h"
 #include "apps/strata/provenance.h"
@@ -9,6 +11,7 @@
 #include "dist/agreement.h"
 #include "dist/checksums.h"
 #include "dist/state_load.h"
+#include "dist/state_map.h"
 #include "models/safetensors.h"
 
 namespace strata::app {
@@ -49,6 +52,49 @@ std::vector<dist::StateGroup> state_groups(const optim::Plan& plan, dist::GroupS
         groups.push_back(state_group(plan, index, storage, step));
     }
     return groups;
+}
+
+/// Where one of the model's parameters, by whatever name, lies among the groups' masters.
+struct ParameterPlace {
+    std::string name;
+    std::vector<std::int64_t> shape;
+    std::size_t group = 0;
+    std::int64_t offset = 0;  // elements
+};
+
+std::vector<ParameterPlace> parameter_places(const models::Model& model, dist::GroupStorage& storage) {
+    std::vector<ParameterPlace> places;
+    for (const auto& [name, tensor] : model.named_parameter_list()) {
+        const auto* first = tensor.const_data_ptr<float>();
+        const auto holds = [&](std::size_t group) {
+            const std::span<float> own = storage.parameters(group);
+            return std::less_equal<>()(own.data(), first) && std::less<>()(first, own.data() + own.size());
+        };
+        std::size_t group = 0;
+        while (group < storage.groups() && !holds(group)) ++group;
+        STRATA_CHECK(group < storage.groups(), "{} lies in no group", name);
+        places.push_back({name, tensor.sizes().vec(), group, first - storage.parameters(group).data()});
+    }
+    return places;
+}
+
+/// The parameters as the state file has them; they hold while the map does.
+models::NamedTensors mapped_parameters(const dist::StateMap& state, const std::vector<ParameterPlace>& places) {
+    models::NamedTensors tensors;
+    for (const ParameterPlace& place : places) {
+        const std::byte* masters = state.data(place.group, dist::StateKind::master);
+        STRATA_CHECK(masters != nullptr, "the group of {} has no weights", place.name);
+        const std::byte* first = masters + place.offset * static_cast<std::int64_t>(sizeof(float));
+        torch::Tensor values;
+        if (reinterpret_cast<std::uintptr_t>(first) % alignof(float) == 0) {
+            values = torch::from_blob(const_cast<std::byte*>(first), place.shape, torch::kFloat32);  // only read
+        } else {
+            values = torch::empty(place.shape, torch::kFloat32);
+            std::memcpy(values.mutable_data_ptr(), first, values.nbytes());
+        }
+        tensors.emplace_back(place.name, values);
+    }
+    return tensors;
 }
 
 /// Names and shapes of the parameters and the labels of the head, hashed: another model has another one.
@@ -141,7 +187,13 @@ dist::CheckpointContent checkpoint_content(const Config& config, const Experimen
     content.header.train = to_json(progress).dump();
     content.header.model_fingerprint = model_fingerprint(experiment);
     content.groups = state_groups(plan, storage, progress.step);
-    content.write_files = [&experiment](const std::filesystem::path& folder) { experiment.save_model(folder); };
+    // The weights come from the state file: a background save would need a copy of the model else.
+    if (communicator.rank() == 0) {
+        content.write_files = [writer = experiment.model().folder_writer(experiment.tokenizer_folder),
+                               places = parameter_places(experiment.model(), storage)](const auto& folder) {
+            writer(folder, mapped_parameters(dist::StateMap(folder / dist::state_name), places));
+        };
+    }
     content.file_bytes = model_bytes(experiment);
     content.trainer_state = trainer_state_json(config, plan, progress, epoch);
     return content;

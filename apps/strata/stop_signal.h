@@ -3,8 +3,9 @@
 
 namespace strata::app {
 
-/// Installs the handlers while it lives; puts the old ones back. A second signal ends the process at once, which
-/// harms nothing: checkpoints are whole or invisible.
+/// Installs the handlers while it lives; puts the old ones back. A second signal ends the process at once, with exit
+/// code 1, which harms nothing: checkpoints are whole or invisible. Within a second of the first it counts as the same
+/// one: launchers that signal both mpirun and the ranks, which mpirun then signals too, send it twice.
 class StopSignal {
   public:
     StopSignal();

@@ -12,7 +12,6 @@
 #include "apps/strata/threads.h"
 #include "core/error.h"
 #include "dist/agreement.h"
-#include "dist/checkpoint.h"
 #include "optim/text_table.h"
 
 namespace strata::app {
@@ -36,6 +35,7 @@ struct Trainer::Window {
     double reduce = 0;
     double update = 0;
     double gather = 0;
+    double save = 0;  // not an update's
 };
 
 Trainer::Trainer(const Config& config, Experiment& experiment, const optim::Plan& plan, const RunLength& length,
@@ -47,6 +47,7 @@ Trainer::Trainer(const Config& config, Experiment& experiment, const optim::Plan
       communicator_(communicator),
       run_(run),
       step_(config, experiment, plan, length, communicator),
+      saver_(config, communicator, run.path()),
       best_rule_(best_model_rule(config)) {
     describe_steps();
 }
@@ -94,14 +95,27 @@ TrainOutcome Trainer::run(const StopSignal& stop) {
         count(made.work, window, outcome);
         announce_kept_outputs(bar);
         log(made.report, window, bar);
-        outcome.stopped = communicator_.all_reduce_max(stop.requested() ? 1 : 0) > 0;
+        saver_.poll(bar);
+        outcome.stopped = agree_to_stop(stop, bar);
         const auto paused = Clock::now();
         if (evaluates_after(progress_.step)) evaluate_and_log(bar);
-        if (saves_after(progress_.step) || outcome.stopped) save();
+        if (saves_after(progress_.step) || outcome.stopped) save(window, bar);
         window.began += Clock::now() - paused;  // the logged speed is that of training
     }
+    saver_.finish(bar);
     outcome.seconds = seconds_since(began);
     return outcome;
+}
+
+/// Whether any rank was asked to save and stop. Throws, on all ranks, where one of them knows of a failed save that is
+/// to stop the run.
+bool Trainer::agree_to_stop(const StopSignal& stop, Progress& bar) {
+    constexpr std::int64_t asked = 1;
+    constexpr std::int64_t failed = 2;
+    const std::int64_t agreed =
+        communicator_.all_reduce_max(saver_.must_stop() ? failed : (stop.requested() ? asked : 0));
+    if (agreed == failed) saver_.finish(bar);
+    return agreed == asked;
 }
 
 /// Where a stage begins, and where a run goes on in one, says what learns from here.
@@ -161,6 +175,7 @@ void Trainer::log(const dist::StepReport& report, Window& window, Progress& bar)
     record.mean_loss = progress_.unlogged_loss_sum / static_cast<double>(progress_.unlogged_steps);
     record.grad_norm = report.grad_norm;
     record.tokens_per_second = static_cast<double>(window.tokens) / seconds_since(window.began);
+    record.save_seconds = window.save;
     record.skipped_steps = progress_.skipped_steps;
     if (plan_.stages.size() > 1) record.stage = plan_.stage_at(progress_.step - 1).name;
     record.bytes_sent = report.traffic.bytes();
@@ -182,8 +197,12 @@ void Trainer::log(const dist::StepReport& report, Window& window, Progress& bar)
                                      {"loss", record.mean_loss},
                                      {"grad_norm", record.grad_norm},
                                      {"learning_rate", record.learning_rates.back().second}});
-    if (communicator_.rank() == 0) run_.append_metrics(to_json(record));
-    if (events_) events_->append(record.step, scalars_of(record));
+    write_log(
+        [&] {
+            run_.append_metrics(to_json(record));
+            if (events_) events_->append(record.step, scalars_of(record));
+        },
+        bar);
     bar.line(log_line(record));
     progress_.unlogged_steps = 0;
     progress_.unlogged_loss_sum = 0;
@@ -206,8 +225,12 @@ void Trainer::evaluate_and_log(Progress& bar) {
             entry[name] = value;
     }
     progress_.log_history.push_back(entry);
-    if (communicator_.rank() == 0) run_.append_evaluation(results);
-    write_events(results);
+    write_log(
+        [&] {
+            run_.append_evaluation(results);
+            write_events(results);
+        },
+        bar);
     bar.line(results_text(results));
     note_best(results);
 }
@@ -243,18 +266,29 @@ void Trainer::load_best_model() {
     });
 }
 
+/// On rank 0. A line of a log is worth no more than a checkpoint: what becomes of a run that cannot write one goes for
+/// the other. Said once, until it works again.
+void Trainer::write_log(const std::function<void()>& write, Progress& bar) {
+    if (communicator_.rank() != 0) return;
+    try {
+        write();
+        log_fails_ = false;
+    } catch (const std::runtime_error& error) {
+        if (config_.on_save_error == "stop") throw;
+        if (!log_fails_) bar.warn(fmt::format("{}. Training goes on; what cannot be logged is lost", error.what()));
+        log_fails_ = true;
+    }
+}
+
 void Trainer::write_events(const nlohmann::json& results) const {
     if (events_) events_->append(progress_.step, scalars_of(results));
 }
 
-void Trainer::save() {
-    const auto folder = dist::write_checkpoint(
-        communicator_, run_.path(),
-        checkpoint_content(config_, experiment_, plan_, step_.storage(), progress_, epoch(), communicator_));
-    if (communicator_.rank() != 0) return;
+void Trainer::save(Window& window, Progress& bar) {
     const std::vector<std::filesystem::path> best(progress_.best_model_checkpoint.empty() ? 0 : 1,
                                                   progress_.best_model_checkpoint);
-    dist::rotate_checkpoints(run_.path(), config_.save_total_limit, best);
+    window.save += saver_.save(
+        checkpoint_content(config_, experiment_, plan_, step_.storage(), progress_, epoch(), communicator_), best, bar);
 }
 
 void Trainer::resume(const std::filesystem::path& checkpoint) {

@@ -1,12 +1,14 @@
 // The training loop, top to bottom: make a step (train_step.h), log, evaluate, save, stop.
 #pragma once
 
+#include <functional>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "apps/strata/best_model.h"
+#include "apps/strata/checkpoint_saver.h"
 #include "apps/strata/config.h"
 #include "apps/strata/event_file.h"
 #include "apps/strata/experiment.h"
@@ -36,11 +38,15 @@ class Trainer {
     /// Takes weights, moments and progress from a checkpoint. Prints what was not carried.
     void resume(const std::filesystem::path& checkpoint);
 
+    /// All saves are done when it returns.
     TrainOutcome run(const StopSignal& stop);
 
     /// Puts the best checkpoint's weights into the model, where a rule says which is best and it is not the last. Ends
     /// the training. Says so. SystemError where it is damaged or gone.
     void load_best_model();
+
+    /// Throws the last save's error, if it failed and training went on nevertheless.
+    void require_last_saved() const { saver_.require_last_saved(); }
 
     /// eval_loss, eval_accuracy, …, eval_runtime on the validation files.
     nlohmann::json evaluate();
@@ -55,6 +61,7 @@ class Trainer {
     struct Window;
 
     void describe_steps();
+    bool agree_to_stop(const StopSignal& stop, Progress& bar);
     void announce_stage(Progress& bar);
     void announce_kept_outputs(Progress& bar);
     void count(const StepWork& work, Window& window, TrainOutcome& outcome);
@@ -63,7 +70,8 @@ class Trainer {
     void note_best(const nlohmann::json& results);
     void find_best_model(const std::filesystem::path& resumed);
     std::filesystem::path folder_of(std::int64_t step) const;
-    void save();
+    void save(Window& window, Progress& bar);
+    void write_log(const std::function<void()>& write, Progress& bar);
     bool logs_after(std::int64_t step) const { return step % config_.logging_steps == 0; }
     bool evaluates_after(std::int64_t step) const;
     bool saves_after(std::int64_t step) const;
@@ -76,9 +84,11 @@ class Trainer {
     dist::MpiCommunicator& communicator_;
     const RunDirectory& run_;
     TrainStep step_;
+    CheckpointSaver saver_;
     TrainProgress progress_;
     std::optional<BestModelRule> best_rule_;
     std::optional<EventFile> events_;  // rank 0's, where they are wanted
+    bool log_fails_ = false;
     const optim::Stage* announced_ = nullptr;
     bool kept_outputs_announced_ = false;
 };

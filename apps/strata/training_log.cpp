@@ -38,6 +38,7 @@ nlohmann::json to_json(const StepRecord& record) {
         {"optimizer_bytes", record.optimizer_bytes},
     };
     if (!record.stage.empty()) line["stage"] = record.stage;
+    if (record.save_seconds > 0) line["save_seconds"] = record.save_seconds;
     if (record.skipped_steps > 0) line["skipped_steps"] = record.skipped_steps;
     return line;
 }
@@ -93,6 +94,12 @@ void Progress::line(const std::string& text) {
     std::fprintf(stdout, "%s\n", text.c_str());
     std::fflush(stdout);
     if (mode_ == Mode::bar && done_ > 0 && done_ < total_) draw();
+}
+
+void Progress::warn(const std::string& text) {
+    wipe();
+    std::fprintf(stderr, "strata: %s\n", text.c_str());
+    std::fflush(stderr);
 }
 
 void Progress::draw() {

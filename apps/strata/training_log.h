@@ -22,6 +22,7 @@ struct StepRecord {
     std::string stage;                 ///< the plan's; empty where there is but one
     std::int64_t bytes_sent = 0;       ///< by this rank for this update
     std::int64_t optimizer_bytes = 0;  ///< of state on this rank: falls and rises as groups freeze and thaw
+    double save_seconds = 0;           ///< that training stood still for saves since the last logged one
     std::int64_t skipped_steps = 0;    ///< updates skipped so far because a gradient was not finite
     std::vector<std::pair<std::string, double>> learning_rates;  ///< by group
     std::vector<std::pair<std::string, double>> group_grad_norms;
@@ -54,6 +55,8 @@ class Progress {
     void advance(std::int64_t done, const std::string& note);
     /// Prints a line above the bar.
     void line(const std::string& text);
+    /// Prints "strata: …" to standard error, whatever the mode: for rank 0 alone.
+    void warn(const std::string& text);
 
   private:
     void draw();

@@ -36,7 +36,7 @@ class NoisyLinear : public models::Model {
         return {{"body.weight", weight_}, {"head.bias", bias_}};
     }
     models::NamedTensors named_buffer_list() const override { return {{"mean", mean_}}; }
-    void write_folder(const std::filesystem::path&, const std::filesystem::path&) const override {}
+    models::FolderWriter folder_writer(const std::filesystem::path&) const override { return {}; }
 
   private:
     torch::Tensor weight_, bias_, mean_;

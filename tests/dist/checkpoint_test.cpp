@@ -50,7 +50,7 @@ class CheckpointTest : public ::testing::Test {
 
     /// The one error that all ranks must throw.
     std::string error_of_saving(const fs::path& where, const CheckpointContent& content,
-                                const StateWriteOptions& options = {}) {
+                                const CheckpointOptions& options = {}) {
         std::string text;
         try {
             write_checkpoint(world_, where, content, options);
@@ -201,18 +201,22 @@ TEST_F(CheckpointTest, ADiskThatFillsWhileSavingHarmsNothing) {
     // Where the space can be claimed, where it runs out inside the collective write, and where not even the layout
     // fits.
     for (const auto& [reserve, room] : {std::pair{true, 1'000'000}, {false, 1'000'000}, {false, 300'000}, {true, 0}}) {
-        CheckpointContent failing = content(20);
-        failing.file_bytes = 0;
-        failing.write_files = [&, left = room](const fs::path& folder) {
-            std::ofstream(folder / "filler", std::ios::binary)
-                << std::string(free_bytes(folder) - static_cast<std::size_t>(left), 'f');
-        };
-        StateWriteOptions options;
-        options.reserve_space = reserve;
-        EXPECT_THROW({ write_checkpoint(world_, disk_path, failing, options); }, UserError);
-        const std::string text = error_of_saving(disk_path, failing, options);
+        const fs::path filler = disk_path / "filler";
+        if (world_.rank() == 0) {
+            std::ofstream(filler, std::ios::binary)
+                << std::string(free_bytes(disk_path) - static_cast<std::size_t>(room), 'f');
+        }
+        world_.barrier();
+        CheckpointOptions options;
+        options.state.reserve_space = reserve;
+        options.check_space = false;
+        EXPECT_THROW({ write_checkpoint(world_, disk_path, content(20), options); }, UserError);
+        const std::string text = error_of_saving(disk_path, content(20), options);
+        world_.barrier();
+        if (world_.rank() == 0) fs::remove(filler);
         EXPECT_NE(text.find("checkpoint-20.tmp/state.h5"), std::string::npos) << text;
         EXPECT_NE(text.find(reserve ? "No space left on device" : "the disk is full"), std::string::npos) << text;
+        world_.barrier();
         EXPECT_EQ(names_in(disk_path), std::vector<std::string>{"checkpoint-10"})
             << "reserve " << reserve << " room " << room;
         EXPECT_EQ(verify_checkpoint(disk_path / "checkpoint-10"), std::vector<std::string>{});

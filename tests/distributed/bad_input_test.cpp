@@ -167,7 +167,7 @@ TEST_F(BadInput, a_disk_that_fills_while_saving) {
     const SmallDisk disk(scratch_ / "disk", "size=3m");
     if (!disk.mounted()) GTEST_SKIP() << "mounting a small tmpfs is not permitted here";
     const fs::path folder = disk.path() / "run";
-    const auto on_disk = with(parity_run(2, folder), {"--save_steps", "1"});
+    const auto on_disk = with(parity_run(2, folder), {"--save_steps", "1", "--on_save_error", "stop"});
     expect_refused(run_strata(2, on_disk),
                    AllOf(HasSubstr(folder.string()), HasSubstr("a checkpoint needs"), HasSubstr("--save_total_limit")));
 

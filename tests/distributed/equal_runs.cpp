@@ -17,6 +17,8 @@ std::vector<float> dataset(const dist::StateFile& file, std::size_t group, dist:
     return values;
 }
 
+}  // namespace
+
 void expect_equal_state(const fs::path& a, const fs::path& b) {
     const dist::StateFile first(a / "state.h5");
     const dist::StateFile second(b / "state.h5");
@@ -35,8 +37,6 @@ void expect_equal_state(const fs::path& a, const fs::path& b) {
     }
 }
 
-}  // namespace
-
 void expect_success(const JobResult& job) {
     ASSERT_EQ(job.exit_code, 0) << job.output;
 }
@@ -49,8 +49,8 @@ std::string bytes_of(const fs::path& path) {
 std::vector<nlohmann::json> history(const fs::path& log) {
     auto lines = read_lines(log);
     for (auto& line : lines) {
-        for (const char* timed :
-             {"tokens_per_second", "seconds", "eval_runtime", "eval_samples_per_second", "eval_tokens_per_second"}) {
+        for (const char* timed : {"tokens_per_second", "seconds", "save_seconds", "eval_runtime",
+                                  "eval_samples_per_second", "eval_tokens_per_second"}) {
             line.erase(timed);
         }
     }

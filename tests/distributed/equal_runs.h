@@ -12,6 +12,9 @@ namespace strata::testing_support {
 
 void expect_success(const JobResult& job);
 
+/// Groups, steps, weights and moments of two checkpoints.
+void expect_equal_state(const std::filesystem::path& a, const std::filesystem::path& b);
+
 std::string bytes_of(const std::filesystem::path& path);
 
 /// Logged values less what the clock says.

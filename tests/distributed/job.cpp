@@ -66,8 +66,9 @@ JobResult run_strata(int ranks, const std::vector<std::string>& arguments, const
     return {code_of(status), content(scratch / "log")};
 }
 
-BackgroundJob::BackgroundJob(int ranks, const std::vector<std::string>& arguments, fs::path log)
-    : process_(start(command(ranks, arguments, STRATA_PROGRAM), log)) {}
+BackgroundJob::BackgroundJob(int ranks, const std::vector<std::string>& arguments, fs::path log,
+                             const std::string& program)
+    : process_(start(command(ranks, arguments, program), log)) {}
 
 BackgroundJob::~BackgroundJob() {
     if (process_ > 0 && exit_code_ < 0) {

@@ -22,12 +22,15 @@ JobResult run_strata(int ranks, const std::vector<std::string>& arguments, const
 /// Runs it in the background; the process group is ended, if it still runs, when the object goes.
 class BackgroundJob {
   public:
-    BackgroundJob(int ranks, const std::vector<std::string>& arguments, std::filesystem::path log);
+    BackgroundJob(int ranks, const std::vector<std::string>& arguments, std::filesystem::path log,
+                  const std::string& program = STRATA_PROGRAM);
     ~BackgroundJob();
     BackgroundJob(const BackgroundJob&) = delete;
     BackgroundJob& operator=(const BackgroundJob&) = delete;
 
     void send(int signal) const;
+    /// mpirun's process, whose children are the ranks; without mpirun the program's.
+    int process() const { return process_; }
     /// Waits at most so long; the exit code, or -1 if it still runs.
     int wait(double seconds);
 

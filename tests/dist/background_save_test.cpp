@@ -1,0 +1,200 @@
+// Saving beside training: what is saved is what was there when the save began, whatever training does meanwhile.
+#include <gmock/gmock.h>
+#include <time.h>
+
+#include <atomic>
+#include <chrono>
+#include <thread>
+
+#include "core/error.h"
+#include "core/file.h"
+#include "dist/agreement.h"
+#include "dist/background_task.h"
+#include "dist/checkpoint.h"
+#include "dist/state_map.h"
+#include "dist/state_snapshot.h"
+#include "tests/dist/state_support.h"
+
+namespace strata::dist::testing {
+namespace {
+
+namespace fs = std::filesystem;
+using namespace std::chrono_literals;
+
+class BackgroundSaveTest : public ::testing::Test {
+  protected:
+    SharedFolder folder_{MPI_COMM_WORLD};
+    MpiCommunicator world_{MPI_COMM_WORLD};
+
+    OwnedState state_ = [this] {
+        OwnedState state;
+        state.add("body", {{"body.weight", {640, 256}}, {"body.bias", {256}}}, world_.rank(), world_.size());
+        state.add("frozen", {{"frozen.weight", {8, 9}}}, world_.rank(), world_.size(), 0, {StateKind::master});
+        state.add("head", {{"head.weight", {3, 257}}}, world_.rank(), world_.size());
+        state.fill();
+        return state;
+    }();
+
+    CheckpointContent content(std::int64_t step) const {
+        CheckpointContent content;
+        content.header = test_header(step, world_.size());
+        content.groups = state_.groups;
+        content.write_files = [](const fs::path& folder) {
+            write_file_atomically(folder / "model.safetensors", std::string(10'000, 'w'));
+        };
+        content.trainer_state = "{}\n";
+        return content;
+    }
+
+    std::int64_t slice_bytes() const {
+        std::int64_t bytes = 0;
+        for (const StateGroup& group : state_.groups) {
+            for (const StateKind kind : state_kinds) {
+                if (pointer_of(group, kind) != nullptr) bytes += (group.end - group.begin) * 4;
+            }
+        }
+        return bytes;
+    }
+};
+
+/// Closed until it is opened; whoever comes waits.
+class Gate {
+  public:
+    void open() { open_ = true; }
+    void pass() const {
+        while (!open_) std::this_thread::sleep_for(1ms);
+    }
+
+  private:
+    std::atomic<bool> open_{false};
+};
+
+TEST_F(BackgroundSaveTest, HasTheBitsOfASaveAtTheSameMoment) {
+    const std::string expected =
+        read_file(write_checkpoint(world_, folder_.path() / "at once", content(5)) / "state.h5");
+    StateSnapshot snapshot;
+    BackgroundTask task(world_);
+    Gate before;
+    Gate within;
+    CheckpointContent copied = content(5);
+    snapshot.take(copied.groups);
+    copied.write_files = [&](const fs::path& folder) {
+        within.pass();
+        write_file_atomically(folder / "model.safetensors", "model");
+    };
+    task.start([&](MpiCommunicator& own) {
+        before.pass();
+        write_checkpoint(own, folder_.path() / "beside", copied);
+    });
+    state_.fill_with(-1.0F);  // a step of training, before the first byte is written
+    before.open();
+    // And ranks talk to one another while rank 0 is held up in its file, which no other rank could know.
+    for (int step = 0; step < 50; ++step)
+        EXPECT_EQ(world_.all_reduce_max(world_.rank() + step), world_.size() - 1 + step);
+    EXPECT_FALSE(world_.rank() == 0 && task.done());
+    EXPECT_TRUE(list_checkpoints(folder_.path() / "beside").empty());
+    world_.barrier();
+    within.open();
+    task.finish();
+    EXPECT_FALSE(task.started());
+    EXPECT_EQ(verify_checkpoint(folder_.path() / "beside/checkpoint-5"), std::vector<std::string>{});
+    EXPECT_TRUE(expected == read_file(folder_.path() / "beside/checkpoint-5/state.h5"));
+}
+
+TEST_F(BackgroundSaveTest, TheCopyIsAsLargeAsTheSlicesAndIsUsedAgain) {
+    StateSnapshot snapshot;
+    std::vector<StateGroup> groups = state_.groups;
+    snapshot.take(groups);
+    EXPECT_EQ(snapshot.bytes(), slice_bytes());
+    const float* const first = groups[0].master;
+    for (std::size_t i = 0; i < groups.size(); ++i) {
+        for (const StateKind kind : state_kinds) {
+            const float* original = pointer_of(state_.groups[i], kind);
+            ASSERT_EQ(pointer_of(groups[i], kind) == nullptr, original == nullptr);
+            if (original == nullptr) continue;
+            EXPECT_NE(pointer_of(groups[i], kind), original);
+            EXPECT_TRUE(
+                std::equal(original, original + (groups[i].end - groups[i].begin), pointer_of(groups[i], kind)));
+        }
+    }
+    groups = state_.groups;
+    groups.pop_back();
+    snapshot.take(groups);
+    EXPECT_EQ(groups[0].master, first);
+    EXPECT_EQ(snapshot.bytes(), slice_bytes());
+}
+
+TEST_F(BackgroundSaveTest, AFailureComesToAllRanksWhenTheyAskAndTheNextJobGoesOn) {
+    BackgroundTask task(world_);
+    CheckpointContent failing = content(6);
+    failing.write_files = [](const fs::path&) { system_error("the disk is gone"); };
+    task.start([&](MpiCommunicator& own) { write_checkpoint(own, folder_.path(), failing); });
+    std::string message;
+    try {
+        task.finish();
+    } catch (const AgreedSystemError& error) {
+        message = error.what();
+    }
+    EXPECT_THAT(message, ::testing::HasSubstr("the disk is gone"));
+    world_.barrier();
+    EXPECT_TRUE(fs::is_empty(folder_.path()));
+    world_.barrier();
+    task.start([&](MpiCommunicator& own) { write_checkpoint(own, folder_.path(), content(7)); });
+    task.finish();
+    EXPECT_EQ(verify_checkpoint(folder_.path() / "checkpoint-7"), std::vector<std::string>{});
+}
+
+TEST_F(BackgroundSaveTest, TheEndWaits) {
+    {
+        BackgroundTask task(world_);
+        task.start([&](MpiCommunicator& own) {
+            std::this_thread::sleep_for(100ms);
+            write_checkpoint(own, folder_.path(), content(8));
+        });
+    }
+    EXPECT_EQ(verify_checkpoint(folder_.path() / "checkpoint-8"), std::vector<std::string>{});
+}
+
+double thread_seconds() {
+    timespec used{};
+    ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used);
+    return static_cast<double>(used.tv_sec) + static_cast<double>(used.tv_nsec) * 1e-9;
+}
+
+TEST_F(BackgroundSaveTest, WhoWaitsForAnotherRankLeavesItsCoreAlone) {
+    BackgroundTask task(world_);
+    double used = 0;
+    std::vector<std::string> all;
+    task.start([&](MpiCommunicator& own) {
+        if (own.rank() == 0) std::this_thread::sleep_for(1s);
+        const double began = thread_seconds();
+        all = own.all_gather_bytes(std::to_string(own.rank()));
+        EXPECT_EQ(own.all_reduce_max(own.rank()), own.size() - 1);
+        used = thread_seconds() - began;
+    });
+    task.finish();
+    ASSERT_EQ(all.size(), static_cast<std::size_t>(world_.size()));
+    for (int rank = 0; rank < world_.size(); ++rank)
+        EXPECT_EQ(all[static_cast<std::size_t>(rank)], std::to_string(rank));
+    // Awake it would be the whole second; asleep it is some five hundred looks.
+    EXPECT_LT(used, 0.4);
+}
+
+TEST_F(BackgroundSaveTest, AMappedStateIsTheWrittenOne) {
+    const fs::path saved = write_checkpoint(world_, folder_.path(), content(9));
+    const StateMap map(saved / "state.h5");
+    for (std::size_t i = 0; i < state_.groups.size(); ++i) {
+        const StateGroup& group = state_.groups[i];
+        for (const StateKind kind : state_kinds) {
+            const float* own = pointer_of(group, kind);
+            ASSERT_EQ(map.data(i, kind) == nullptr, own == nullptr);
+            if (own == nullptr || group.begin == group.end) continue;
+            EXPECT_EQ(std::memcmp(map.data(i, kind) + group.begin * 4, own,
+                                  static_cast<std::size_t>(group.end - group.begin) * 4),
+                      0);
+        }
+    }
+}
+
+}  // namespace
+}  // namespace strata::dist::testing

@@ -1,0 +1,287 @@
+// Saves beside training: the same run, seen from outside. A test holds up the disk and watches what goes on meanwhile.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/mount.h>
+
+#include <csignal>
+#include <fstream>
+#include <functional>
+#include <thread>
+
+#include "dist/checkpoint.h"
+#include "tests/distributed/equal_runs.h"
+#include "tests/distributed/job.h"
+
+namespace strata::testing_support {
+namespace {
+
+namespace fs = std::filesystem;
+using namespace std::chrono_literals;
+using testing::AllOf;
+using testing::HasSubstr;
+using testing::Not;
+
+std::vector<std::string> noisy_run(int ranks, const fs::path& output_dir, const char* async) {
+    return with(parity_run(ranks, output_dir),
+                {"--hidden_dropout_prob", "0.1", "--attention_probs_dropout_prob", "0.1", "--shuffle", "true",
+                 "--save_steps", "7", "--logging_steps", "3", "--eval_steps", "5", "--async_save", async});
+}
+
+class SavingRanks : public testing::TestWithParam<int> {};
+
+TEST_P(SavingRanks, beside_training_leaves_what_saving_at_once_leaves) {
+    const ScratchFolder scratch;
+    expect_success(run_strata(GetParam(), noisy_run(GetParam(), scratch / "at_once", "false")));
+    const JobResult beside = run_strata(GetParam(), noisy_run(GetParam(), scratch / "beside", "true"));
+    expect_success(beside);
+    EXPECT_THAT(beside.output, AllOf(HasSubstr("checkpoint-7 saved in "), HasSubstr("training stood still")));
+    expect_equal_runs(scratch / "at_once", scratch / "beside");
+    for (const char* step : {"checkpoint-7", "checkpoint-14", "checkpoint-20"}) {
+        expect_equal_state(scratch / "at_once" / step, scratch / "beside" / step);
+        EXPECT_EQ(bytes_of(scratch / "at_once" / step / "model.safetensors"),
+                  bytes_of(scratch / "beside" / step / "model.safetensors"));
+    }
+    // Taken from state.h5 here, from the model itself there.
+    EXPECT_EQ(bytes_of(scratch / "beside/checkpoint-20/model.safetensors"),
+              bytes_of(scratch / "beside/model.safetensors"));
+}
+
+INSTANTIATE_TEST_SUITE_P(Saving, SavingRanks, testing::Values(1, 2, 3));
+
+/// A run whose checkpoints reach the disk only once the gate is open.
+class HeldUp : public testing::Test {
+  protected:
+    std::vector<std::string> flags(const std::vector<std::string>& more = {}) const {
+        return with(parity_run(2, run_), with({"--max_steps", "14", "--save_steps", "5"}, more));
+    }
+    std::string program(const std::string& settings) const {
+        const std::string wrapper = scratch_.write("wrapper.sh", "#!/bin/sh\nLD_PRELOAD=" STRATA_STAND_INS " " +
+                                                                     settings + " exec " STRATA_PROGRAM " \"$@\"\n");
+        fs::permissions(wrapper, fs::perms::owner_all);
+        return wrapper;
+    }
+    void start(const std::vector<std::string>& flags) {
+        job_.emplace(2, flags, scratch_ / "log", program("STAND_IN_GATE=" + (scratch_ / "open").string()));
+    }
+    void open_gate() const { std::ofstream(scratch_ / "open") << "."; }
+    std::int64_t logged() const {
+        if (!fs::exists(run_ / "metrics.jsonl")) return 0;
+        const std::string text = bytes_of(run_ / "metrics.jsonl");
+        return std::count(text.begin(), text.end(), '\n');
+    }
+    std::string output() const { return bytes_of(scratch_ / "log"); }
+
+    void wait_until(const std::function<bool()>& condition) {
+        for (int tries = 0; tries < 3000 && !condition(); ++tries) {
+            ASSERT_LT(job_->wait(0.02), 0) << "the run has ended\n" << output();
+        }
+        ASSERT_TRUE(condition()) << output();
+    }
+    void expect_whole(const std::vector<std::int64_t>& steps) const {
+        std::vector<std::int64_t> found;
+        for (const auto& entry : dist::list_checkpoints(run_)) {
+            found.push_back(entry.step);
+            EXPECT_EQ(dist::verify_checkpoint(entry.path), std::vector<std::string>{});
+        }
+        EXPECT_EQ(found, steps);
+    }
+    int finish_and_resume() {
+        open_gate();
+        return run_strata(2, with(flags(), {"--resume_from_checkpoint", "auto"})).exit_code;
+    }
+
+    ScratchFolder scratch_;
+    fs::path run_ = scratch_ / "run";
+    std::optional<BackgroundJob> job_;
+};
+
+TEST_F(HeldUp, training_goes_on_while_a_checkpoint_is_written_and_waits_before_the_next) {
+    start(flags());
+    wait_until([&] { return logged() == 10; });
+    EXPECT_TRUE(fs::exists(run_ / "checkpoint-5.tmp"));
+    EXPECT_FALSE(fs::exists(run_ / "checkpoint-5"));
+    wait_until([&] { return output().find("checkpoint-5 is still being written") != std::string::npos; });
+    EXPECT_LT(job_->wait(0.5), 0);
+    EXPECT_EQ(logged(), 10) << "the next save did not wait";
+    open_gate();
+    EXPECT_EQ(job_->wait(60), 0) << output();
+    expect_whole({5, 10, 14});
+    bool stood_still = false;
+    for (const auto& line : read_lines(run_ / "metrics.jsonl")) {
+        EXPECT_TRUE(!line.contains("save_seconds") || line["step"] == 6 || line["step"] == 11) << line;
+        if (line["step"] == 11) stood_still = line["save_seconds"].get<double>() > 0.4;
+    }
+    EXPECT_TRUE(stood_still);
+}
+
+TEST_F(HeldUp, a_signal_while_a_checkpoint_is_written_saves_both) {
+    start(flags());
+    wait_until([&] { return logged() >= 6; });
+    job_->send(SIGUSR1);
+    EXPECT_LT(job_->wait(1), 0) << "the run did not wait for its saves\n" << output();
+    open_gate();
+    ASSERT_EQ(job_->wait(60), 75) << output();
+    const std::int64_t last = logged();
+    expect_whole(last > 10 ? std::vector<std::int64_t>{5, 10, last} : std::vector<std::int64_t>{5, last});
+    EXPECT_EQ(run_strata(2, with(flags(), {"--resume_from_checkpoint", "auto"})).exit_code, 0);
+}
+
+TEST_F(HeldUp, a_second_signal_ends_the_run_at_once_and_harms_nothing) {
+    start(flags());
+    open_gate();
+    wait_until([&] { return fs::exists(run_ / "checkpoint-5"); });
+    fs::remove(scratch_ / "open");
+    wait_until([&] { return fs::exists(run_ / "checkpoint-10.tmp/state.h5") && logged() >= 11; });
+    job_->send(SIGUSR1);
+    job_->send(SIGUSR1);  // at once, as by two launchers: the same wish
+    EXPECT_LT(job_->wait(1.5), 0) << output();
+    job_->send(SIGUSR1);
+    EXPECT_EQ(job_->wait(30), 1) << output();
+    expect_whole({5});
+    EXPECT_EQ(finish_and_resume(), 0);
+    expect_whole({5, 10, 14});
+    EXPECT_FALSE(fs::exists(run_ / "checkpoint-10.tmp"));
+}
+
+TEST_F(HeldUp, a_folder_that_is_removed_under_the_run_costs_one_checkpoint) {
+    start(flags());
+    wait_until([&] { return logged() == 10; });
+    fs::remove_all(run_);
+    open_gate();
+    EXPECT_EQ(job_->wait(60), 0) << output();
+    EXPECT_THAT(output(), HasSubstr("strata: checkpoint-5 WAS NOT SAVED"));
+    expect_whole({10, 14});
+    EXPECT_TRUE(fs::exists(run_ / "model.safetensors"));
+}
+
+TEST_F(HeldUp, one_that_is_to_stop_then_stops) {
+    start(flags({"--on_save_error", "stop"}));
+    wait_until([&] { return logged() == 10; });
+    fs::remove_all(run_);
+    open_gate();
+    EXPECT_THAT(job_->wait(60), testing::AnyOf(1, 2)) << output();  // by which call meets it first
+    EXPECT_THAT(output(), AllOf(HasSubstr("strata: checkpoint-5 was not saved: "), Not(HasSubstr("step 11/14"))));
+    EXPECT_FALSE(fs::exists(run_ / "checkpoint-10"));
+}
+
+TEST_F(HeldUp, an_mpi_without_threads_saves_while_training_stands_still) {
+    const JobResult job = run_strata(2, flags(), program("STAND_IN_THREADS=1"));
+    expect_success(job);
+    EXPECT_THAT(job.output, AllOf(HasSubstr("this MPI gives no MPI_THREAD_MULTIPLE"), HasSubstr("checkpoint-5 saved")));
+    expect_whole({5, 10, 14});
+}
+
+TEST_F(HeldUp, a_quota_that_is_used_up_is_the_users_to_mend) {
+    const JobResult job = run_strata(2, flags(), program("STAND_IN_QUOTA=1"));
+    EXPECT_EQ(job.exit_code, 2) << job.output;
+    EXPECT_THAT(job.output, AllOf(HasSubstr("checkpoint-5 WAS NOT SAVED"), HasSubstr("checkpoint-14 was not saved"),
+                                  HasSubstr("quota exceeded")));
+    expect_whole({});
+    EXPECT_TRUE(fs::exists(run_ / "model.safetensors"));
+}
+
+/// A run on a disk of its own, which goes bad and well again. Only root may mount one.
+class OnBadDisk : public testing::Test {
+  protected:
+    void SetUp() override {
+        fs::create_directories(disk_);
+        mounted_ = ::mount("tmpfs", disk_.c_str(), "tmpfs", 0, "size=12m") == 0;
+        if (!mounted_) GTEST_SKIP() << "mounting a small tmpfs is not permitted here";
+        job_.emplace(2,
+                     with(parity_run(2, disk_ / "run"), {"--max_steps", "20000", "--save_steps", "20",
+                                                         "--save_total_limit", "2", "--report_to", "none"}),
+                     scratch_ / "log");
+        wait_until([&] { return newest() >= 40; });
+    }
+    ~OnBadDisk() override {
+        job_.reset();
+        if (mounted_) ::umount2(disk_.c_str(), MNT_DETACH);
+    }
+    std::string output() const { return bytes_of(scratch_ / "log"); }
+    std::int64_t newest() const {
+        const auto entries = dist::list_checkpoints(disk_ / "run");
+        return entries.empty() ? 0 : entries.back().step;
+    }
+    bool remount(unsigned long flags) const {
+        return ::mount("tmpfs", disk_.c_str(), nullptr, MS_REMOUNT | flags, nullptr) == 0;
+    }
+    void wait_until(const std::function<bool()>& condition) {
+        for (int tries = 0; tries < 3000 && !condition(); ++tries) {
+            ASSERT_LT(job_->wait(0.02), 0) << "the run has ended\n" << output();
+        }
+        ASSERT_TRUE(condition()) << output();
+    }
+    void expect_that_saves_fail_and_old_ones_are_whole() {
+        wait_until([&] { return output().find(" WAS NOT SAVED: ") != std::string::npos; });
+        const auto entries = dist::list_checkpoints(disk_ / "run");
+        EXPECT_GE(entries.size(), 1U);
+        for (const auto& entry : entries) EXPECT_EQ(dist::verify_checkpoint(entry.path), std::vector<std::string>{});
+        failed_at_ = entries.back().step;
+    }
+    void expect_that_saves_go_on_and_the_run_ends_well() {
+        wait_until([&] { return newest() > failed_at_; });
+        job_->send(SIGUSR1);
+        EXPECT_EQ(job_->wait(60), 75) << output();
+        for (const auto& entry : dist::list_checkpoints(disk_ / "run"))
+            EXPECT_EQ(dist::verify_checkpoint(entry.path), std::vector<std::string>{});
+    }
+
+    ScratchFolder scratch_;
+    fs::path disk_ = scratch_ / "disk";
+    bool mounted_ = false;
+    std::int64_t failed_at_ = 0;
+    std::optional<BackgroundJob> job_;
+};
+
+TEST_F(OnBadDisk, one_that_is_full_costs_checkpoints_and_nothing_else) {
+    {
+        std::ofstream filler(disk_ / "filler", std::ios::binary);
+        while (filler << std::string(4096, 'f') << std::flush) {
+        }
+    }
+    expect_that_saves_fail_and_old_ones_are_whole();
+    EXPECT_THAT(output(), HasSubstr("--save_total_limit"));  // what can be done about it
+    fs::remove(disk_ / "filler");
+    expect_that_saves_go_on_and_the_run_ends_well();
+}
+
+TEST_F(OnBadDisk, one_that_becomes_read_only_costs_checkpoints_and_nothing_else) {
+    wait_until([&] { return remount(MS_RDONLY); });  // refused while a file is open for writing
+    expect_that_saves_fail_and_old_ones_are_whole();
+    EXPECT_THAT(output(), HasSubstr("Read-only file system"));
+    ASSERT_TRUE(remount(0));
+    expect_that_saves_go_on_and_the_run_ends_well();
+}
+
+TEST_F(OnBadDisk, a_run_whose_last_save_failed_says_so_at_its_end) {
+    {
+        std::ofstream filler(disk_ / "filler", std::ios::binary);
+        while (filler << std::string(4096, 'f') << std::flush) {
+        }
+    }
+    expect_that_saves_fail_and_old_ones_are_whole();
+    job_->send(SIGUSR1);
+    EXPECT_EQ(job_->wait(60), 2) << output();
+    EXPECT_THAT(output(), HasSubstr(" was not saved: "));
+}
+
+/// As a user's shell or a batch system stops a process, with no mpirun in between.
+class Stopping : public testing::TestWithParam<int> {};
+
+TEST_P(Stopping, saves_and_ends_with_75) {
+    const ScratchFolder scratch;
+    BackgroundJob job(0, with(parity_run(1, scratch / "run"), {"--max_steps", "20000", "--save_strategy", "no"}),
+                      scratch / "log");
+    while (!fs::exists(scratch / "run/metrics.jsonl") && job.wait(0.02) < 0) {
+    }
+    job.send(GetParam());
+    EXPECT_EQ(job.wait(60), 75) << bytes_of(scratch / "log");
+    const auto entries = dist::list_checkpoints(scratch / "run");
+    ASSERT_EQ(entries.size(), 1U);
+    EXPECT_EQ(dist::verify_checkpoint(entries[0].path), std::vector<std::string>{});
+}
+
+INSTANTIATE_TEST_SUITE_P(Saving, Stopping, testing::Values(SIGTERM, SIGINT, SIGUSR1));
+
+}  // namespace
+}  // namespace strata::testing_support
