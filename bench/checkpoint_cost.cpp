@@ -119,7 +119,7 @@ void measure(const fs::path& folder, std::int64_t megabytes, int rounds) {
             fs::remove(file);
             for (const auto& entry : list_checkpoints(folder)) fs::remove_all(entry.path);
             fmt::print("{}copy {:.1f}, stall {:.1f}, checkpoint {:.1f}, plain MPI-IO {:.1f} ms\n",
-                       round == 0 ? "to warm up: " : "", copied, stalled, written, plain);
+                       round == 0 ? "first: " : "", copied, stalled, written, plain);
         }
         if (round == 0) continue;
         beyond_copy.push_back(stalled - copied);
