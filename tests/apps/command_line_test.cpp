@@ -131,6 +131,14 @@ TEST(Help, lists_exactly_the_options_the_parser_takes) {
     }
 }
 
+TEST(CommandLine, time_limits_are_seconds_that_a_clock_counts) {
+    for (const char* wrong : {"-1", "0.5", "1e300"})
+        EXPECT_THAT(error_of({"train", "--heartbeat_timeout", wrong}), HasSubstr("heartbeat_timeout is"));
+    for (const char* wrong : {"-1", "0", "1e300"})
+        EXPECT_THAT(error_of({"train", "--ddp_timeout", wrong}), HasSubstr("ddp_timeout is"));
+    EXPECT_EQ(parse({"train", "--heartbeat_timeout", "0", "--ddp-timeout", "60"}).config.ddp_timeout, 60);
+}
+
 TEST(CommandLine, report_takes_its_runs_as_words) {
     const CommandLine line = parse({"report", "runs/a", "--output", "two.html", "runs/b, the second"});
     EXPECT_THAT(line.config.runs, testing::ElementsAre("runs/a", "runs/b, the second"));

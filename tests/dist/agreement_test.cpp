@@ -63,6 +63,25 @@ TEST_F(Agreement, DifferentHashesAreRefused) {
                 HasSubstr("the plan"));
 }
 
+TEST_F(Agreement, EachRankHasADeviceOfItsOwn) {
+    const std::string own = fmt::format("GPU-{}", communicator_.rank());
+    EXPECT_NO_THROW(require_own_devices(communicator_, std::nullopt));
+    EXPECT_NO_THROW(require_own_devices(communicator_, DeviceIdentity{own, "H200"}));
+    if (communicator_.size() < 2) GTEST_SKIP() << "needs two ranks";
+    EXPECT_THAT(
+        agreed_user_error([&] {
+            require_own_devices(communicator_, DeviceIdentity{"GPU-0", "H200"});
+        }),
+        AllOf(HasSubstr("ranks 0 and 1 on " + communicator_.host()), HasSubstr("GPU-0"), HasSubstr("one rank a GPU")));
+    EXPECT_THAT(agreed_user_error([&] {
+                    require_own_devices(communicator_, DeviceIdentity{own, is_last() ? "A100" : "H200"});
+                }),
+                AllOf(HasSubstr("the GPU"), HasSubstr("'A100' against 'H200'")));
+    std::optional<DeviceIdentity> some;
+    if (!is_last()) some = {own, "H200"};
+    EXPECT_THAT(agreed_user_error([&] { require_own_devices(communicator_, some); }), HasSubstr("'no GPU' against"));
+}
+
 TEST_F(Agreement, CollectivelyReturnsEachRanksResult) {
     EXPECT_EQ(collectively(communicator_, "adding", [&] { return communicator_.rank() + 1; }),
               communicator_.rank() + 1);

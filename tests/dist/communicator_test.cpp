@@ -440,6 +440,23 @@ TEST(Pending, WaitsWhenItGoes) {
     EXPECT_EQ(values.back(), static_cast<float>(communicator.size()));
 }
 
+TEST(Activity, SaysWhatARankDoesAndCountsItsWaits) {
+    Activity activity;
+    EXPECT_EQ(activity.look().text(), "the start");
+    activity.enter("update 3");
+    activity.enter_part("backward");
+    EXPECT_EQ(activity.look().text(), "update 3, backward");
+    {
+        const Activity::Waiting waiting(activity, "barrier");
+        const Activity::Waiting within(activity, "all-reduce");
+        EXPECT_EQ(activity.look().text(), "update 3, in barrier");
+        EXPECT_EQ(activity.look().waits, 1);
+    }
+    EXPECT_EQ(activity.look().text(), "update 3, backward");
+    activity.enter("evaluation");
+    EXPECT_EQ(activity.look().text(), "evaluation");
+}
+
 /// Counts its waits.
 class Counting : public Operation {
   public:
@@ -454,8 +471,8 @@ TEST(Pending, WaitsOnceAndOnlyForWhatItHolds) {
     int a = 0;
     int b = 0;
     {
-        Pending first(std::make_unique<Counting>(a));
-        Pending second(std::make_unique<Counting>(b));
+        Pending first(std::make_unique<Counting>(a), std::make_shared<Activity>(), "counting");
+        Pending second(std::make_unique<Counting>(b), std::make_shared<Activity>(), "counting");
         second = std::move(first);
         EXPECT_EQ(b, 1) << "what it held before is waited for";
         EXPECT_EQ(a, 0);

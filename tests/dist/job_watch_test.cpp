@@ -86,5 +86,22 @@ INSTANTIATE_TEST_SUITE_P(JobWatch, LostRank,
                                            Misfortune{"error", "backward", "only here"}),
                          [](const auto& test) { return ::testing::PrintToString(test.param); });
 
+/// Alone at work for twice the time after which a silent rank is taken for lost.
+TEST(JobWatch, ARankThatIsBusyForLongEndsNothing) {
+    const ScratchFolder scratch;
+    const Outcome outcome = run_watched(3, "paused", "norm", scratch);
+    EXPECT_EQ(outcome.exit_code, 0) << outcome.output;
+    EXPECT_EQ(count(outcome.output, "message: "), 0) << outcome.output;
+}
+
+TEST(JobWatch, RanksThatNeverComeToTalkEndTheJob) {
+    const ScratchFolder scratch;
+    const Outcome outcome = run_watched(3, "stopped", "meeting", scratch);
+    EXPECT_EQ(outcome.exit_code, 1) << outcome.output;
+    EXPECT_LT(outcome.seconds, 20);
+    EXPECT_EQ(count(outcome.output, "message: "), 1) << outcome.output;
+    EXPECT_THAT(outcome.output, HasSubstr("did not come to talk within 2 s"));
+}
+
 }  // namespace
 }  // namespace strata::dist

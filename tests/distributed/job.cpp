@@ -70,6 +70,9 @@ BackgroundJob::BackgroundJob(int ranks, const std::vector<std::string>& argument
                              const std::string& program)
     : process_(start(command(ranks, arguments, program), log)) {}
 
+BackgroundJob::BackgroundJob(const std::vector<std::string>& words, const fs::path& log)
+    : process_(start(words, log)) {}
+
 BackgroundJob::~BackgroundJob() {
     if (process_ > 0 && exit_code_ < 0) {
         ::kill(-process_, SIGKILL);
@@ -89,6 +92,32 @@ int BackgroundJob::wait(double seconds) {
         std::this_thread::sleep_for(std::chrono::milliseconds(20));
     }
     return exit_code_;
+}
+
+std::vector<int> rank_processes(const fs::path& output_dir, int ranks) {
+    std::vector<int> processes(static_cast<std::size_t>(ranks), -1);
+    const std::string variable = "OMPI_COMM_WORLD_RANK=";
+    for (const auto& entry : fs::directory_iterator("/proc")) {
+        const std::string name = entry.path().filename();
+        if (name.find_first_not_of("0123456789") != std::string::npos) continue;
+        const std::string words = content(entry.path() / "cmdline");
+        if (!words.starts_with(STRATA_PROGRAM) || words.find(output_dir.string()) == std::string::npos) continue;
+        const std::string environment = '\0' + content(entry.path() / "environ");
+        const auto at = environment.find('\0' + variable);
+        if (at == std::string::npos) continue;
+        const auto rank = static_cast<std::size_t>(std::atoi(environment.c_str() + at + 1 + variable.size()));
+        if (rank < processes.size()) processes[rank] = std::stoi(name);
+    }
+    return processes;
+}
+
+bool all_gone(const fs::path& output_dir, int ranks, double seconds) {
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::duration<double>(seconds);
+    while (rank_processes(output_dir, ranks) != std::vector<int>(static_cast<std::size_t>(ranks), -1)) {
+        if (std::chrono::steady_clock::now() > deadline) return false;
+        std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    }
+    return true;
 }
 
 std::vector<nlohmann::json> read_lines(const fs::path& path) {

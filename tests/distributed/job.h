@@ -24,6 +24,8 @@ class BackgroundJob {
   public:
     BackgroundJob(int ranks, const std::vector<std::string>& arguments, std::filesystem::path log,
                   const std::string& program = STRATA_PROGRAM);
+    /// Any command.
+    BackgroundJob(const std::vector<std::string>& words, const std::filesystem::path& log);
     ~BackgroundJob();
     BackgroundJob(const BackgroundJob&) = delete;
     BackgroundJob& operator=(const BackgroundJob&) = delete;
@@ -38,6 +40,11 @@ class BackgroundJob {
     int process_ = -1;
     int exit_code_ = -1;
 };
+
+/// The process of each rank that trains into `output_dir`, in rank order; -1 for one that is not there.
+std::vector<int> rank_processes(const std::filesystem::path& output_dir, int ranks);
+/// True once no process trains into `output_dir` any more; waits at most so long.
+bool all_gone(const std::filesystem::path& output_dir, int ranks, double seconds);
 
 /// The objects of a .jsonl file.
 std::vector<nlohmann::json> read_lines(const std::filesystem::path& path);
