@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <utility>
 
 #include "apps/strata/commands.h"
 #include "apps/strata/event_scalars.h"
@@ -245,7 +246,7 @@ void Trainer::note_best(const nlohmann::json& results) {
     const std::optional<double> value = best_rule_->better(results, progress_.best_metric);
     if (!value) return;
     progress_.best_metric = value;
-    progress_.best_model_checkpoint = folder_of(progress_.step).string();
+    former_best_ = std::exchange(progress_.best_model_checkpoint, folder_of(progress_.step).string());
 }
 
 void Trainer::load_best_model() {
@@ -285,10 +286,13 @@ void Trainer::write_events(const nlohmann::json& results) const {
 }
 
 void Trainer::save(Window& window, Progress& bar) {
-    const std::vector<std::filesystem::path> best(progress_.best_model_checkpoint.empty() ? 0 : 1,
-                                                  progress_.best_model_checkpoint);
+    std::vector<std::filesystem::path> best;
+    for (const std::string& folder : {progress_.best_model_checkpoint, former_best_}) {
+        if (!folder.empty()) best.emplace_back(folder);
+    }
     window.save += saver_.save(
         checkpoint_content(config_, experiment_, plan_, step_.storage(), progress_, epoch(), communicator_), best, bar);
+    former_best_.clear();
 }
 
 void Trainer::resume(const std::filesystem::path& checkpoint) {

@@ -87,6 +87,7 @@ class Trainer {
     CheckpointSaver saver_;
     TrainProgress progress_;
     std::optional<BestModelRule> best_rule_;
+    std::string former_best_;          // spared until the new best checkpoint is there
     std::optional<EventFile> events_;  // rank 0's, where they are wanted
     bool log_fails_ = false;
     const optim::Stage* announced_ = nullptr;
