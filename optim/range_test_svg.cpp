@@ -166,7 +166,7 @@ std::string several_tests(const RangeTestReport& report, const Axes& axes, std::
 }
 
 std::string title_of(const RangeTestReport& report) {
-    std::string what = "each group alone; circles: valleys";
+    std::string what = "each group alone (circles: valleys)";
     if (report.tests.size() == 1) {
         const std::string& group = report.tests.front().group;
         what = group.empty() ? "all groups together" : fmt::format("group {} alone", group);
