@@ -18,6 +18,7 @@ struct Block {
     int line = 0;  // where it begins
 };
 
+/// Those to be run: a block of no language shows what a program prints.
 std::vector<Block> blocks_of(const fs::path& page) {
     std::istringstream lines(bytes_of(page));
     std::vector<Block> blocks;
@@ -32,6 +33,7 @@ std::vector<Block> blocks_of(const fs::path& page) {
             blocks.back().text += line + "\n";
         }
     }
+    std::erase_if(blocks, [](const Block& block) { return block.language.empty(); });
     return blocks;
 }
 
