@@ -7,7 +7,7 @@
 // thread and one rank: medians over UPDATES / 2 each, for two divisions of the model. On N ranks each has an N-th of
 // it.
 #include <fmt/format.h>
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <algorithm>
 #include <cstdlib>

@@ -19,9 +19,12 @@ message(STATUS "LibTorch: ${LIBTORCH_LIBRARY_DIR}")
 
 add_library(strata_torch INTERFACE)
 add_library(strata::torch ALIAS strata_torch)
+# LibTorch brings headers of a newer fmt and exports none of its functions: the system's, which is a library, comes first.
+find_path(STRATA_FMT_INCLUDE_DIR fmt/format.h REQUIRED)
+file(MAKE_DIRECTORY "${CMAKE_BINARY_DIR}/before_torch")
+file(CREATE_LINK "${STRATA_FMT_INCLUDE_DIR}/fmt" "${CMAKE_BINARY_DIR}/before_torch/fmt" SYMBOLIC)
 target_include_directories(strata_torch SYSTEM INTERFACE
+  "${CMAKE_BINARY_DIR}/before_torch"
   "${LIBTORCH_INCLUDE_DIR}" "${LIBTORCH_INCLUDE_DIR}/torch/csrc/api/include")
 target_link_libraries(strata_torch INTERFACE "${LIBTORCH_CPU_LIBRARY}" "${LIBTORCH_C10_LIBRARY}" Threads::Threads)
 target_link_options(strata_torch INTERFACE "-Wl,-rpath,${LIBTORCH_LIBRARY_DIR}" "-Wl,--allow-shlib-undefined")
-# LibTorch brings headers of a newer fmt, which come before the system's, and exports none of its functions.
-target_compile_definitions(strata_torch INTERFACE FMT_HEADER_ONLY)

@@ -2,14 +2,15 @@
 # strata_test(NAME SOURCES … [DEPENDS …] [LABELS …] [TORCH])  one GoogleTest program, found by ctest, label `cpu` unless told
 # strata_mpi_test(NAME RANKS … SOURCES … [DEPENDS …] [TORCH])  the same, run under mpirun once for each number of ranks
 
-# LibTorch's headers cost twenty seconds a file; they are compiled once and shared by every target that uses them.
+# The headers of LibTorch's tensors, compiled once and shared by every target that uses them. Never <torch/torch.h>, here
+# or elsewhere: each file that sees it instantiates five seconds of templates, precompiled or not.
 function(_strata_use_torch target)
   target_link_libraries(${target} PUBLIC strata::torch)
   if(NOT TARGET strata_torch_pch)
     file(CONFIGURE OUTPUT "${CMAKE_BINARY_DIR}/torch_pch.cpp" CONTENT "")  # touches nothing that is there already
     add_library(strata_torch_pch STATIC "${CMAKE_BINARY_DIR}/torch_pch.cpp")
-    target_link_libraries(strata_torch_pch PUBLIC strata::torch PRIVATE strata_options)
-    target_precompile_headers(strata_torch_pch PRIVATE <torch/torch.h>)
+    target_link_libraries(strata_torch_pch PUBLIC strata::torch fmt::fmt PRIVATE strata_options)
+    target_precompile_headers(strata_torch_pch PRIVATE <fmt/format.h> <torch/types.h>)
   endif()
   target_precompile_headers(${target} REUSE_FROM strata_torch_pch)
 endfunction()

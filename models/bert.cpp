@@ -1,6 +1,6 @@
 #include "models/bert.h"
 
-#include <torch/torch.h>
+#include <torch/nn/module.h>
 
 #include <algorithm>
 

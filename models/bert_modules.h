@@ -1,7 +1,7 @@
 // The parts of a BERT, nested and named as transformers nests and names them. Only bert.cpp includes this.
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/nn/module.h>
 
 #include <functional>
 #include <memory>

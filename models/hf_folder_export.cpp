@@ -1,4 +1,4 @@
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <charconv>
 #include <nlohmann/json.hpp>

@@ -1,6 +1,6 @@
 #include "models/losses.h"
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <cmath>
 

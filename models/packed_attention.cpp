@@ -1,6 +1,6 @@
 #include "models/packed_attention.h"
 
-#include <torch/torch.h>
+#include <torch/csrc/autograd/custom_function.h>
 
 #include <cmath>
 #include <utility>

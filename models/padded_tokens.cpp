@@ -1,6 +1,6 @@
 #include "models/padded_tokens.h"
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 namespace strata::models {
 

@@ -1,6 +1,6 @@
 #include "apps/strata/checkpoint_weights.h"
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <algorithm>
 #include <map>

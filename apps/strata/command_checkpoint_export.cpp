@@ -1,5 +1,5 @@
 // strata checkpoint export and average: one checkpoint, or the mean of several, as a Hugging Face folder.
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <cstdio>
 #include <deque>

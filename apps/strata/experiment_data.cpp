@@ -1,6 +1,6 @@
 #include "apps/strata/experiment_data.h"
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include "core/error.h"
 

@@ -1,6 +1,6 @@
 #include "apps/strata/frozen_outputs.h"
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <algorithm>
 #include <cstring>

@@ -1,6 +1,6 @@
 #include "apps/strata/image_corpus.h"
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <numeric>
 

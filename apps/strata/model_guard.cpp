@@ -1,7 +1,7 @@
 #include "apps/strata/model_guard.h"
 
 #include <ATen/CPUGeneratorImpl.h>
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <mutex>
 

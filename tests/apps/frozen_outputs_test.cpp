@@ -2,7 +2,7 @@
 #include "apps/strata/frozen_outputs.h"
 
 #include <gtest/gtest.h>
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include "apps/strata/train_step.h"
 #include "dist/mpi_communicator.h"

@@ -1,7 +1,7 @@
 // Plans and models made by hand: any groups, any shapes, values that depend on the name alone.
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <functional>
 #include <string>

@@ -2,7 +2,7 @@
 #include "dist/shared_buffers.h"
 
 #include <gtest/gtest.h>
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include "dist/mpi_communicator.h"
 

@@ -1,6 +1,7 @@
 // Groups that thaw and freeze in the middle of a run, on any number of ranks, against torch's own optimizers.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <torch/optim/adamw.h>
 
 #include <map>
 #include <memory>

@@ -1,7 +1,7 @@
 // A small network over awkward_groups(), and its training by ZeroOptimizer.
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/nn/functional/loss.h>
 
 #include <algorithm>
 #include <stdexcept>

@@ -1,6 +1,6 @@
 // Whole training runs against plain PyTorch (fixtures/parity) and against themselves on other numbers of ranks.
 #include <gtest/gtest.h>
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <cmath>
 

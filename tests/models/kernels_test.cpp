@@ -1,5 +1,7 @@
 // Dropout, attention and losses against their definitions and ATen.
-#include <torch/torch.h>
+#include <torch/csrc/autograd/autograd.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include <cmath>
 #include <numeric>

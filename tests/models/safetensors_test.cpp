@@ -1,7 +1,7 @@
 #include "models/safetensors.h"
 
 #include <sys/resource.h>
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <csignal>
 #include <limits>
