@@ -5,6 +5,7 @@
 #include <torch/csrc/autograd/variable.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "core/error.h"
 
@@ -61,11 +62,16 @@ void GradientReducer::lay_out() {
         counts.push_back(storage_.parameter_parts(group).count);
     }
     buckets_ = make_buckets(counts, options_.bucket_bytes / communicator_.size() / bytes_of(ElementType::float32));
-    for (GroupStorage::LiveParameter& place : storage_.live_parameters()) {
-        Source source{.place = std::move(place), .accumulator = {}, .hook = 0, .arrived = false};
+    for (const GroupStorage::LiveParameter& place : storage_.live_parameters()) {
+        std::vector<std::size_t>& neighbours = parts_[part_of_[place.group]].sources;
+        const auto same_place = [&](std::size_t other) { return sources_[other].place.offset == place.offset; };
+        const auto home = std::find_if(neighbours.begin(), neighbours.end(), same_place);
+        Source source;
+        source.place = place;
+        source.home = home == neighbours.end() ? sources_.size() : *home;
         source.accumulator = torch::autograd::impl::grad_accumulator(source.place.parameter);
         source.hook = source.accumulator->add_post_hook(std::make_unique<Hook>(*this, sources_.size()));
-        parts_[part_of_[source.place.group]].sources.push_back(sources_.size());
+        neighbours.push_back(sources_.size());
         sources_.push_back(std::move(source));
     }
 }
@@ -86,7 +92,7 @@ void GradientReducer::backward(const torch::Tensor& loss, bool last) {
 }
 
 void GradientReducer::begin() {
-    for (Source& source : sources_) source.arrived = false;
+    for (Source& source : sources_) source.arrived = source.filled = false;
     for (Part& part : parts_) part.missing = part.sources.size();
     for (const Bucket& bucket : buckets_) {
         for (const BucketPiece& piece : bucket) ++parts_[piece.part].on_its_way;
@@ -126,10 +132,7 @@ void GradientReducer::take(Source& source, Part& part) {
     const torch::Tensor& parameter = source.place.parameter;
     torch::Tensor& grad = parameter.mutable_grad();
     torch::Tensor home = scratch_of(part).narrow(0, source.place.offset, parameter.numel()).view(parameter.sizes());
-    const bool shared = std::any_of(part.sources.begin(), part.sources.end(), [&](std::size_t other) {
-        const Source& twin = sources_[other];
-        return &twin != &source && twin.arrived && twin.place.offset == source.place.offset;
-    });
+    const bool shared = std::exchange(sources_[source.home].filled, true);
     if (!grad.defined()) {
         if (!shared) home.zero_();
         return;
@@ -171,10 +174,7 @@ void GradientReducer::fill_gaps(Part& part) {
     torch::Tensor& scratch = scratch_of(part);
     for (const std::size_t index : part.sources) {
         const Source& source = sources_[index];
-        const auto same_place = [&](std::size_t other) {
-            return sources_[other].arrived && sources_[other].place.offset == source.place.offset;
-        };
-        if (std::any_of(part.sources.begin(), part.sources.end(), same_place)) continue;
+        if (std::exchange(sources_[source.home].filled, true)) continue;
         scratch.narrow(0, source.place.offset, source.place.parameter.numel()).zero_();
     }
     part.missing = 0;

@@ -60,7 +60,9 @@ class GradientReducer {
         GroupStorage::LiveParameter place;
         std::shared_ptr<torch::autograd::Node> accumulator;
         std::uintptr_t hook = 0;
-        bool arrived = false;
+        std::size_t home = 0;  ///< the first source of its place: itself, or the tensor's other name
+        bool arrived = false;  ///< in this backward pass
+        bool filled = false;   ///< a home's: its place in the scratch holds this pass's gradient
     };
     struct Part {  // a live group
         std::size_t group = 0;

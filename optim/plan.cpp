@@ -98,7 +98,7 @@ std::int64_t Plan::slice_stride(std::size_t group) const {
 }
 
 std::int64_t Plan::padded_elements(std::size_t group) const {
-    return slice_stride(group) * world_size;
+    return optim::padded_elements(groups.at(group).elements, world_size, slice_alignment());
 }
 
 Slice Plan::slice(std::size_t group, int rank) const {

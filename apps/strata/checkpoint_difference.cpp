@@ -1,6 +1,6 @@
 #include "apps/strata/checkpoint_difference.h"
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <algorithm>
 #include <cmath>
@@ -67,17 +67,6 @@ bool has(const dist::StateFile& file, std::size_t group, StateKind kind) {
     return file.groups()[group].present[static_cast<std::size_t>(kind)];
 }
 
-/// The parameters of a state file by name.
-using Places = std::map<std::string, CheckpointWeights::Place>;
-
-Places places_in(const dist::StateFile& file) {
-    Places places;
-    for (std::size_t group = 0; group < file.groups().size(); ++group) {
-        for (const auto& segment : file.groups()[group].group.members) places[segment.name] = {group, &segment};
-    }
-    return places;
-}
-
 StateDifference compare_elements(const dist::StateFile& a, const CheckpointWeights::Place& in_a,
                                  const dist::StateFile& b, const CheckpointWeights::Place& in_b, StateKind kind) {
     StateDifference difference;
@@ -135,7 +124,7 @@ class Comparison {
 
   private:
     void compare_parameters() {
-        Places others = places_in(b_.state());
+        auto others = b_.places();
         for (std::size_t group = 0; group < a_.state().groups().size(); ++group) {
             const dist::StateGroup& own = a_.state().groups()[group].group;
             DifferenceRow sum{own.name, {}};

@@ -4,6 +4,7 @@
 
 #include <chrono>
 
+#include "apps/strata/phase_timer.h"
 #include "core/error.h"
 #include "dist/agreement.h"
 #include "dist/mpi_environment.h"
@@ -13,10 +14,6 @@ namespace fs = std::filesystem;
 namespace {
 
 using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point began) {
-    return std::chrono::duration<double>(Clock::now() - began).count();
-}
 
 }  // namespace
 

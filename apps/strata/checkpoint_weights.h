@@ -4,8 +4,8 @@
 #include <torch/types.h>
 
 #include <filesystem>
+#include <map>
 #include <string>
-#include <unordered_map>
 #include <vector>
 
 #include "dist/checkpoint.h"
@@ -35,11 +35,14 @@ class CheckpointWeights {
     };
     const Place* find(const std::string& name) const;
 
+    /// Every parameter of state.h5 by name, whether or not its master is there.
+    const std::map<std::string, Place>& places() const { return places_; }
+
   private:
     std::filesystem::path folder_;
     dist::StateFile state_;
     models::SafetensorsFile model_;
-    std::unordered_map<std::string, Place> places_;
+    std::map<std::string, Place> places_;
     std::vector<models::TensorOutline> tensors_;
 };
 

@@ -5,14 +5,11 @@
 #include <chrono>
 #include <cmath>
 
+#include "apps/strata/phase_timer.h"
 #include "data/metrics.h"
 
 namespace strata::app {
 namespace {
-
-double seconds_since(std::chrono::steady_clock::time_point began) {
-    return std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
-}
 
 /// JSON has no NaN; a correlation of constants, which is undefined, is null.
 nlohmann::json number_or_null(double value) {

@@ -8,6 +8,7 @@
 
 #include "apps/strata/commands.h"
 #include "apps/strata/event_scalars.h"
+#include "apps/strata/phase_timer.h"
 #include "apps/strata/results.h"
 #include "apps/strata/saving.h"
 #include "apps/strata/threads.h"
@@ -19,10 +20,6 @@ namespace strata::app {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point began) {
-    return std::chrono::duration<double>(Clock::now() - began).count();
-}
 
 }  // namespace
 

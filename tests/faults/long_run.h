@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "dist/checkpoint.h"
 #include "tests/distributed/job.h"
 
 namespace strata::testing_support {
@@ -23,14 +24,8 @@ inline std::int64_t newest_update(const std::filesystem::path& output_dir) {
 }
 
 inline std::int64_t newest_checkpoint(const std::filesystem::path& output_dir) {
-    std::int64_t newest = 0;
-    if (!std::filesystem::exists(output_dir)) return newest;
-    for (const auto& entry : std::filesystem::directory_iterator(output_dir)) {
-        const std::string name = entry.path().filename();
-        if (name.starts_with("checkpoint-") && entry.path().extension().empty())
-            newest = std::max(newest, std::int64_t{std::stoll(name.substr(11))});
-    }
-    return newest;
+    const auto saved = dist::list_checkpoints(output_dir);
+    return saved.empty() ? 0 : saved.back().step;
 }
 
 /// Waits until the run has saved update `step`, or ends, or a minute is over.
