@@ -64,15 +64,14 @@ std::string moments_only_in(const Kinds& a, const Kinds& b) {
 /// Says what becomes of one parameter that is in both.
 void report_member(const std::string& name, const Kinds& stored, const Kinds& held, StateLoadReport& report) {
     if (const std::string dropped = moments_only_in(stored, held); !dropped.empty()) {
-        report.ignored.push_back(
-            {name, fmt::format("the checkpoint has {} of it, which this run does not keep", dropped)});
+        report.ignored.push_back({name, fmt::format("{} in the checkpoint, not kept by this run", dropped)});
     }
     const std::string fresh = moments_only_in(held, stored);
     const bool weights_missing = has(held, StateKind::master) && !has(stored, StateKind::master);
     if (!fresh.empty())
-        report.started_fresh.push_back({name, fmt::format("the checkpoint has no {} of it", fresh)});
+        report.started_fresh.push_back({name, fmt::format("no {} in the checkpoint", fresh)});
     else if (weights_missing)
-        report.started_fresh.push_back({name, "the checkpoint has no master weights of it"});
+        report.started_fresh.push_back({name, "no master weights in the checkpoint"});
     else if (moments_only_in(stored, held).empty())
         report.carried.push_back(name);
 }
@@ -110,8 +109,13 @@ void add_reads(StateGroup& group, const StateSegment& member, const Place& place
 
 class Loader {
   public:
-    Loader(const StateFile& file, std::span<StateGroup> groups, std::vector<Kinds> held)
-        : file_(file), groups_(groups), held_(std::move(held)), places_(places_in(file)) {}
+    Loader(const StateFile& file, std::span<StateGroup> groups, std::vector<Kinds> held,
+           const std::string& foreign_moments)
+        : file_(file),
+          groups_(groups),
+          held_(std::move(held)),
+          foreign_moments_(foreign_moments),
+          places_(places_in(file)) {}
 
     StateLoadReport run() {
         // Everything is planned, and shapes are refused, before the first element of the target changes.
@@ -132,6 +136,7 @@ class Loader {
     void plan_group(StateGroup& group, const Kinds& held) {
         const bool keeps_moments = has(held, StateKind::exp_avg) || has(held, StateKind::exp_avg_sq);
         std::map<std::int64_t, std::set<std::string>> steps;
+        std::vector<std::string> sources;  // in the order of their first members here
         for (const StateSegment& member : group.members) {
             claimed_.insert(member.name);
             const auto found = places_.find(member.name);
@@ -146,15 +151,33 @@ class Loader {
                     "{}: parameter {} has shape {} there and {} in this model: this checkpoint is from another model",
                     file_.path().string(), member.name, shape_text(place.segment->shape), shape_text(member.shape));
             }
+            if (std::find(sources.begin(), sources.end(), source.group.name) == sources.end())
+                sources.push_back(source.group.name);
+            const Kinds usable = usable_of(source);
             bool brings_moments = false;
             for (const StateKind kind : state_kinds) {
-                brings_moments = brings_moments || (is_moment(kind) && has(held, kind) && has(source.present, kind));
+                brings_moments = brings_moments || (is_moment(kind) && has(held, kind) && has(usable, kind));
             }
             if (brings_moments || !keeps_moments) steps[source.group.step].insert(source.group.name);
-            report_member(member.name, source.present, held, report_);
-            add_reads(group, member, place, source.present, reads_);
+            if (keeps_moments && usable != source.present)
+                report_.started_fresh.push_back({member.name, foreign_moments_});
+            else
+                report_member(member.name, source.present, held, report_);
+            add_reads(group, member, place, usable, reads_);
         }
+        if (!sources.empty() && sources != std::vector{group.name})
+            report_.regrouped.push_back({group.name, fmt::format("made of {}", fmt::join(sources, ", "))});
         steps_.push_back(agreed_step(group, steps, report_));
+    }
+
+    /// What the file has of a group that this run can go on from.
+    Kinds usable_of(const StoredGroup& source) const {
+        Kinds usable = source.present;
+        if (foreign_moments_.empty()) return usable;
+        for (const StateKind kind : state_kinds) {
+            if (is_moment(kind)) usable[static_cast<std::size_t>(kind)] = false;
+        }
+        return usable;
     }
 
     void list_unclaimed() {
@@ -168,6 +191,7 @@ class Loader {
     const StateFile& file_;
     std::span<StateGroup> groups_;
     std::vector<Kinds> held_;
+    const std::string& foreign_moments_;
     std::unordered_map<std::string, Place> places_;
     std::unordered_set<std::string> claimed_;
     std::vector<std::int64_t> steps_;
@@ -177,10 +201,11 @@ class Loader {
 
 }  // namespace
 
-StateLoadReport load_group_slices(MpiCommunicator& communicator, const StateFile& file, std::span<StateGroup> groups) {
+StateLoadReport load_group_slices(MpiCommunicator& communicator, const StateFile& file, std::span<StateGroup> groups,
+                                  const std::string& foreign_moments) {
     std::vector<Kinds> held = held_anywhere(communicator, groups);
     return collectively(communicator, "loading the checkpoint",
-                        [&] { return Loader(file, groups, std::move(held)).run(); });
+                        [&] { return Loader(file, groups, std::move(held), foreign_moments).run(); });
 }
 
 }  // namespace strata::dist

@@ -25,6 +25,7 @@ struct StateLoadReport {
     std::vector<StateNote> started_fresh;  // not in the file, or only in part: missing moments start at zero
     std::vector<StateNote> ignored;        // in the file, with no place in the target
     std::vector<StateNote> mixed_steps;    // groups whose members come from groups with different step counts
+    std::vector<StateNote> regrouped;      // groups made of others than the one of their name
 };
 
 /// Fills the own slices of `groups` and their steps. Collective: every rank brings equal groups but for slices and
@@ -35,6 +36,10 @@ struct StateLoadReport {
 /// groups its members' moments come from. Where these differ the largest counts: one too small would divide settled
 /// moments by a bias correction meant for young ones and make the next updates too large. It is 0 where no moments are
 /// carried into a group that has them, so a thawed group starts its own count.
-StateLoadReport load_group_slices(MpiCommunicator& communicator, const StateFile& file, std::span<StateGroup> groups);
+///
+/// `foreign_moments` says why the file's moments are none of this run's ("its moments are sgd's"); empty where they
+/// are. Such moments start fresh.
+StateLoadReport load_group_slices(MpiCommunicator& communicator, const StateFile& file, std::span<StateGroup> groups,
+                                  const std::string& foreign_moments = {});
 
 }  // namespace strata::dist

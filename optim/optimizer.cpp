@@ -49,6 +49,10 @@ OptimizerKind parse_optimizer_kind(std::string_view name) {
         index_of_name("optimizer", name, {optimizer_names.begin(), optimizer_names.end()}));
 }
 
+bool share_moments(OptimizerKind a, OptimizerKind b) {
+    return (a == OptimizerKind::sgd) == (b == OptimizerKind::sgd);
+}
+
 OptimizerConfig with_overrides(const OptimizerConfig& optimizer, const OptimizerOverrides& own) {
     OptimizerConfig config = optimizer;
     config.weight_decay = own.weight_decay.value_or(config.weight_decay);

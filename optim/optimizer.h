@@ -28,6 +28,10 @@ std::string_view optimizer_name(OptimizerKind kind);
 /// Also takes transformers' "adamw_torch" and "adamw_torch_fused". Throws for another name, with the nearest.
 OptimizerKind parse_optimizer_kind(std::string_view name);
 
+/// True where one goes on from the other's moments: all but sgd keep averages of gradients and of their squares, sgd a
+/// sum.
+bool share_moments(OptimizerKind a, OptimizerKind b);
+
 struct OptimizerConfig {
     OptimizerKind kind = OptimizerKind::adamw;
     double beta1 = 0.9;         // all but sgd

@@ -5,6 +5,8 @@
 #include <cstring>
 #include <functional>
 
+#include "apps/strata/carried_state.h"
+#include "apps/strata/config_changes.h"
 #include "apps/strata/options.h"
 #include "apps/strata/provenance.h"
 #include "core/error.h"
@@ -144,12 +146,6 @@ std::uint64_t model_bytes(const Experiment& experiment) {
     return bytes;
 }
 
-void print_notes(const char* title, const std::vector<dist::StateNote>& notes) {
-    if (notes.empty()) return;
-    std::printf("%s:\n", title);
-    for (const auto& note : notes) std::printf("  %s: %s\n", note.name.c_str(), note.reason.c_str());
-}
-
 void require_same_model(const dist::StateFile& file, const std::filesystem::path& checkpoint,
                         const Experiment& experiment) {
     if (file.header().model_fingerprint == model_fingerprint(experiment)) return;
@@ -205,8 +201,8 @@ void load_weights(const std::filesystem::path& checkpoint, const models::Model& 
     models::read_tensors(file, model.named_buffer_list());
 }
 
-TrainProgress restore(const std::filesystem::path& checkpoint, const Experiment& experiment, const optim::Plan& plan,
-                      dist::GroupStorage& storage, dist::MpiCommunicator& communicator) {
+TrainProgress restore(const std::filesystem::path& checkpoint, const Config& config, const Experiment& experiment,
+                      const optim::Plan& plan, dist::GroupStorage& storage, dist::MpiCommunicator& communicator) {
     const std::string what = "reading " + checkpoint.string();
     const dist::StateFile file =
         dist::collectively(communicator, what, [&] { return dist::open_checkpoint_state(checkpoint); });
@@ -217,14 +213,15 @@ TrainProgress restore(const std::filesystem::path& checkpoint, const Experiment&
     // Loaded as the checkpoint was saved, after the last update; entering the next step does what a border does.
     storage.enter(std::clamp<std::int64_t>(progress.step - 1, 0, plan.total_steps - 1));
     std::vector<dist::StateGroup> groups = state_groups(plan, storage, progress.step);
-    const dist::StateLoadReport report = dist::load_group_slices(communicator, file, groups);
+    const dist::StateLoadReport report =
+        dist::load_group_slices(communicator, file, groups,
+                                foreign_moments(saved_optimizer(file.header().effective_config), plan.optimizer.kind));
     dist::collectively(communicator, what,
                        [&] { restore_buffers(checkpoint, experiment.model().named_buffer_list()); });
     for (std::size_t index = 0; index < groups.size(); ++index) storage.group_steps()[index] = groups[index].step;
     if (communicator.rank() == 0) {
-        print_notes("Started fresh", report.started_fresh);
-        print_notes("In the checkpoint, but not used", report.ignored);
-        print_notes("Groups joined from groups with other step counts", report.mixed_steps);
+        const std::string changes = config_changes(file.header().effective_config, config);
+        std::fputs(carried_text(changes, file.groups(), groups, report).c_str(), stdout);
     }
     return progress;
 }

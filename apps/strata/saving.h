@@ -19,10 +19,10 @@ dist::CheckpointContent checkpoint_content(const Config& config, const Experimen
                                            const dist::Communicator& communicator);
 
 /// Reads a checkpoint into the own slices of `storage` and returns how far its run was. The other ranks' slices of the
-/// parameters must be gathered afterwards. Throws UserError for a checkpoint of another model. Rank 0 prints what was
-/// not carried. Collective.
-TrainProgress restore(const std::filesystem::path& checkpoint, const Experiment& experiment, const optim::Plan& plan,
-                      dist::GroupStorage& storage, dist::MpiCommunicator& communicator);
+/// parameters must be gathered afterwards. Throws UserError for a checkpoint of another model. Rank 0 prints what is
+/// not as it was (carried_state.h). Collective.
+TrainProgress restore(const std::filesystem::path& checkpoint, const Config& config, const Experiment& experiment,
+                      const optim::Plan& plan, dist::GroupStorage& storage, dist::MpiCommunicator& communicator);
 
 /// Puts a checkpoint's weights and buffers into the model itself. SystemError where the checkpoint is damaged.
 void load_weights(const std::filesystem::path& checkpoint, const models::Model& model);

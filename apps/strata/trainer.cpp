@@ -293,7 +293,7 @@ void Trainer::save(Window& window, Progress& bar) {
 }
 
 void Trainer::resume(const std::filesystem::path& checkpoint) {
-    progress_ = restore(checkpoint, experiment_, plan_, step_.storage(), communicator_);
+    progress_ = restore(checkpoint, config_, experiment_, plan_, step_.storage(), communicator_);
     describe_steps();
     if (progress_.step > length_.total_steps) {
         throw dist::AgreedUserError(

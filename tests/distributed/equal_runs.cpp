@@ -5,19 +5,14 @@
 #include <cstring>
 #include <fstream>
 
-#include "dist/state_file.h"
-
 namespace strata::testing_support {
 namespace fs = std::filesystem;
-namespace {
 
-std::vector<float> dataset(const dist::StateFile& file, std::size_t group, dist::StateKind kind) {
+std::vector<float> values_of(const dist::StateFile& file, std::size_t group, dist::StateKind kind) {
     std::vector<float> values(static_cast<std::size_t>(file.groups()[group].group.elements));
     file.read(group, kind, {{0, file.groups()[group].group.elements, values.data()}});
     return values;
 }
-
-}  // namespace
 
 void expect_equal_state(const fs::path& a, const fs::path& b) {
     const dist::StateFile first(a / "state.h5");
@@ -28,8 +23,8 @@ void expect_equal_state(const fs::path& a, const fs::path& b) {
         EXPECT_EQ(first.groups()[group].present, second.groups()[group].present);
         for (const auto kind : dist::state_kinds) {
             if (!first.groups()[group].present[static_cast<std::size_t>(kind)]) continue;
-            const auto values = dataset(first, group, kind);
-            const auto others = dataset(second, group, kind);
+            const auto values = values_of(first, group, kind);
+            const auto others = values_of(second, group, kind);
             ASSERT_EQ(values.size(), others.size());
             EXPECT_EQ(std::memcmp(values.data(), others.data(), values.size() * sizeof(float)), 0)
                 << first.groups()[group].group.name << "/" << dist::name_of(kind);

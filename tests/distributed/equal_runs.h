@@ -6,9 +6,13 @@
 #include <string>
 #include <vector>
 
+#include "dist/state_file.h"
 #include "tests/distributed/job.h"
 
 namespace strata::testing_support {
+
+/// A dataset whole.
+std::vector<float> values_of(const dist::StateFile& file, std::size_t group, dist::StateKind kind);
 
 void expect_success(const JobResult& job);
 

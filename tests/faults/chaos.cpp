@@ -21,6 +21,7 @@
 
 #include "dist/checkpoint.h"
 #include "dist/checksums.h"
+#include "tests/distributed/equal_runs.h"
 #include "tests/distributed/job.h"
 
 namespace strata::testing_support {
@@ -225,17 +226,11 @@ class Chaos {
                 fail("a group's count of updates differs");
             for (const auto kind : dist::state_kinds) {
                 if (!stored.present[static_cast<std::size_t>(kind)]) continue;
-                if (values(disturbed, group, kind) != values(undisturbed, group, kind))
+                if (values_of(disturbed, group, kind) != values_of(undisturbed, group, kind))
                     fail(fmt::format("{}: {} of group {} differs", run_.string(), dist::name_of(kind),
                                      stored.group.name));
             }
         }
-    }
-
-    static std::vector<float> values(const dist::StateFile& file, std::size_t group, dist::StateKind kind) {
-        std::vector<float> all(static_cast<std::size_t>(file.groups()[group].group.elements));
-        file.read(group, kind, {{0, file.groups()[group].group.elements, all.data()}});
-        return all;
     }
 
     ScratchFolder scratch_;
