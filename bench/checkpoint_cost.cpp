@@ -1,12 +1,22 @@
-// What a save costs: mpirun -np N checkpoint_cost FOLDER MEGABYTES ROUNDS
+// What a save and a resume cost, of a state of so many megabytes a rank (weights and two moments). FOLDER is empty.
 //
-// A state of so many megabytes a rank (weights and two moments). Each round measures, in turn, on all ranks together:
+//   mpirun -np N checkpoint_cost save FOLDER MEGABYTES ROUNDS
+//
+// Each round measures, in turn, on all ranks together:
 //   copy         the rank's slices copied once, into memory that was used before
 //   stall        what training stands still for when a save beside it begins (snapshot and start of the thread)
 //   checkpoint   write_checkpoint, blocking: laid out, hashed, written, read back against its checksums, synced,
-//   renamed plain        MPI-IO alone: the same bytes to one file, each rank's in one piece, closed and synced
+//                renamed
+//   plain        MPI-IO alone: the same bytes to one file, each rank's part of each group in one piece, closed and
+//   synced
 // and prints milliseconds, then the medians and the ranges of stall less copy and of plain over checkpoint.
+//
+//   mpirun -np N checkpoint_cost resume FOLDER MEGABYTES ROUNDS
+//
+// Saves once, then times what a start does: finding the newest checkpoint that verifies, which reads and hashes every
+// byte, and loading the own slices, which hashes what it reads. Prints one JSON object of milliseconds.
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <mpi.h>
 
 #include <algorithm>
@@ -14,12 +24,15 @@
 #include <cstdlib>
 #include <filesystem>
 #include <functional>
+#include <optional>
+#include <string_view>
 #include <vector>
 
 #include "core/file.h"
 #include "dist/background_task.h"
 #include "dist/checkpoint.h"
 #include "dist/mpi_environment.h"
+#include "dist/state_load.h"
 #include "dist/state_snapshot.h"
 
 namespace strata::dist {
@@ -92,7 +105,7 @@ std::string summary(std::vector<double> values) {
                        values.back());
 }
 
-void measure(const fs::path& folder, std::int64_t megabytes, int rounds) {
+void measure_save(const fs::path& folder, std::int64_t megabytes, int rounds) {
     MpiCommunicator world;
     State state(megabytes * 1'000'000, world.rank(), world.size());
     State copy(megabytes * 1'000'000, world.rank(), world.size());
@@ -130,15 +143,38 @@ void measure(const fs::path& folder, std::int64_t megabytes, int rounds) {
     fmt::print("checkpoint's rate, plain MPI-IO being 1: {}\n", summary(rates));
 }
 
+void measure_resume(const fs::path& folder, std::int64_t megabytes, int rounds) {
+    MpiCommunicator world;
+    State state(megabytes * 1'000'000, world.rank(), world.size());
+    const double saved = timed(world, [&] { write_checkpoint(world, folder, content_of(state, 1)); });
+    std::vector<double> verified;
+    std::vector<double> loaded;
+    for (int round = 0; round < rounds; ++round) {
+        std::optional<fs::path> found;
+        verified.push_back(timed(world, [&] {
+            found = newest_valid_checkpoint(world, folder, [](const std::string& text) { fmt::print("{}\n", text); });
+        }));
+        loaded.push_back(timed(world, [&] {
+            const StateFile file = open_checkpoint_state(*found);
+            load_group_slices(world, file, state.groups);
+        }));
+    }
+    if (world.rank() == 0)
+        fmt::print("{{\"save\": [{:.1f}], \"verify\": [{:.1f}], \"load\": [{:.1f}]}}\n", saved,
+                   fmt::join(verified, ", "), fmt::join(loaded, ", "));
+}
+
 }  // namespace
 }  // namespace strata::dist
 
 int main(int argc, char** argv) {
     const strata::dist::MpiEnvironment mpi(&argc, &argv);
-    if (argc != 4) {
-        fmt::print(stderr, "checkpoint_cost FOLDER MEGABYTES ROUNDS\n");
-        return 2;
-    }
-    strata::dist::measure(argv[1], std::atoll(argv[2]), std::atoi(argv[3]));
-    return 0;
+    const std::string_view what = argc == 5 ? argv[1] : "";
+    if (what == "save")
+        strata::dist::measure_save(argv[2], std::atoll(argv[3]), std::atoi(argv[4]));
+    else if (what == "resume")
+        strata::dist::measure_resume(argv[2], std::atoll(argv[3]), std::atoi(argv[4]));
+    else
+        fmt::print(stderr, "checkpoint_cost save|resume FOLDER MEGABYTES ROUNDS\n");
+    return what == "save" || what == "resume" ? 0 : 2;
 }

@@ -40,6 +40,9 @@ class CheckpointSaver {
     /// Whether this rank knows of a failed save that is to stop the run. All ranks will: agree, then finish().
     bool must_stop() const { return stops_ && failure_.has_value(); }
 
+    /// Whether the last save failed. After finish().
+    bool last_failed() const { return failure_.has_value(); }
+
     /// Throws the last save's error, if it failed, on all ranks. After finish().
     void require_last_saved() const;
 

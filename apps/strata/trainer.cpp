@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <tuple>
 #include <utility>
 
 #include "apps/strata/commands.h"
@@ -230,7 +231,7 @@ void Trainer::evaluate_and_log(Progress& bar) {
         },
         bar);
     bar.line(results_text(results));
-    note_best(results);
+    note_best(results, bar);
 }
 
 std::filesystem::path Trainer::folder_of(std::int64_t step) const {
@@ -238,12 +239,27 @@ std::filesystem::path Trainer::folder_of(std::int64_t step) const {
 }
 
 /// A save that only a signal asks for does not count: the run that is not stopped has no such checkpoint.
-void Trainer::note_best(const nlohmann::json& results) {
+void Trainer::note_best(const nlohmann::json& results, Progress& bar) {
     if (!best_rule_ || !saves_after(progress_.step)) return;
+    settle_best(bar);
     const std::optional<double> value = best_rule_->better(results, progress_.best_metric);
     if (!value) return;
-    progress_.best_metric = value;
-    former_best_ = std::exchange(progress_.best_model_checkpoint, folder_of(progress_.step).string());
+    former_best_ = Best{std::exchange(progress_.best_metric, value),
+                        std::exchange(progress_.best_model_checkpoint, folder_of(progress_.step).string())};
+}
+
+/// Where the best checkpoint could not be saved, the former one is the best again.
+void Trainer::settle_best(Progress& bar) {
+    if (!former_best_) return;
+    saver_.finish(bar);
+    if (saver_.last_failed()) {
+        std::tie(progress_.best_metric, progress_.best_model_checkpoint) =
+            std::tie(former_best_->metric, former_best_->folder);
+        const std::string& best = former_best_->folder;
+        if (communicator_.rank() == 0)
+            bar.warn(best.empty() ? "no checkpoint is the best so far" : best + " is the best again");
+    }
+    former_best_.reset();
 }
 
 void Trainer::load_best_model() {
@@ -283,13 +299,14 @@ void Trainer::write_events(const nlohmann::json& results) const {
 }
 
 void Trainer::save(Window& window, Progress& bar) {
+    const bool is_best = progress_.best_model_checkpoint == folder_of(progress_.step);
+    if (!is_best) settle_best(bar);
     std::vector<std::filesystem::path> best;
-    for (const std::string& folder : {progress_.best_model_checkpoint, former_best_}) {
+    for (const std::string& folder : {progress_.best_model_checkpoint, former_best_ ? former_best_->folder : ""}) {
         if (!folder.empty()) best.emplace_back(folder);
     }
     window.save += saver_.save(
         checkpoint_content(config_, experiment_, plan_, step_.storage(), progress_, epoch(), communicator_), best, bar);
-    former_best_.clear();
 }
 
 void Trainer::resume(const std::filesystem::path& checkpoint) {

@@ -67,7 +67,8 @@ class Trainer {
     void count(const StepWork& work, Window& window, TrainOutcome& outcome);
     void log(const dist::StepReport& report, Window& window, Progress& bar);
     void evaluate_and_log(Progress& bar);
-    void note_best(const nlohmann::json& results);
+    void note_best(const nlohmann::json& results, Progress& bar);
+    void settle_best(Progress& bar);
     void find_best_model(const std::filesystem::path& resumed);
     std::filesystem::path folder_of(std::int64_t step) const;
     void save(Window& window, Progress& bar);
@@ -87,7 +88,11 @@ class Trainer {
     CheckpointSaver saver_;
     TrainProgress progress_;
     std::optional<BestModelRule> best_rule_;
-    std::string former_best_;          // spared until the new best checkpoint is there
+    struct Best {
+        std::optional<double> metric;
+        std::string folder;
+    };
+    std::optional<Best> former_best_;  // spared until the new best checkpoint is known to be whole
     std::optional<EventFile> events_;  // rank 0's, where they are wanted
     bool log_fails_ = false;
     const optim::Stage* announced_ = nullptr;

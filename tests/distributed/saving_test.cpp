@@ -170,6 +170,25 @@ TEST_F(HeldUp, one_that_is_to_stop_then_stops) {
     EXPECT_FALSE(fs::exists(run_ / "checkpoint-10"));
 }
 
+TEST_F(HeldUp, where_the_best_cannot_be_saved_the_former_one_is_the_best_again) {
+    start(flags({"--eval_strategy", "steps", "--eval_steps", "5", "--load_best_model_at_end", "true",
+                 "--save_total_limit", "1"}));
+    open_gate();
+    wait_until([&] { return fs::exists(run_ / "checkpoint-5"); });
+    fs::remove(scratch_ / "open");
+    wait_until([&] { return fs::exists(run_ / "checkpoint-10.tmp/state.h5") && logged() >= 11; });
+    fs::remove_all(run_ / "checkpoint-10.tmp");
+    open_gate();
+    EXPECT_EQ(job_->wait(60), 0) << output();
+    const auto evaluations = read_lines(run_ / "evaluations.jsonl");
+    ASSERT_LT(evaluations[1]["eval_loss"], evaluations[0]["eval_loss"]) << "update 10 was never the best";
+    const std::string best = (run_ / "checkpoint-5").string();
+    EXPECT_THAT(output(), AllOf(HasSubstr("checkpoint-10 WAS NOT SAVED"), HasSubstr(best + " is the best again"),
+                                HasSubstr("the best model is " + best)));
+    expect_whole({5, 14});
+    EXPECT_EQ(bytes_of(run_ / "model.safetensors"), bytes_of(run_ / "checkpoint-5/model.safetensors"));
+}
+
 TEST_F(HeldUp, an_mpi_without_threads_saves_while_training_stands_still) {
     const JobResult job = run_strata(2, flags(), program("STAND_IN_THREADS=1"));
     expect_success(job);
