@@ -4,8 +4,12 @@
 // (GroupHyper, one for each group of the plan) holds the rates. The group is never the unit of cost: one call, one
 // launch, however many groups there are. Elements are independent, so results depend neither on the number of threads
 // nor on how spans are cut, and the CPU and CUDA twins give the same bits.
+//
+// Where the network computes in 16 bits, the parameter here is its fp32 master; the same pass reads 16-bit gradients
+// and writes the rounded parameter: with AdamW 28 bytes an element.
 #pragma once
 
+#include "optim/compute_type.h"
 #include "optim/plan.h"
 #include "optim/update_rule.h"
 
@@ -27,6 +31,11 @@ struct UpdateSpan {
     // Which of LAMB's sums it counts to: its parameter's, all the plan's counted group after group; in a deterministic
     // plan those of its part of it (segment_table.h). Only LAMB looks at it.
     std::int32_t tensor = 0;
+    // Where the network computes in `type`, not fp32: where the rounded parameter goes, and 16-bit gradients in place
+    // of `grad`. Each may be null (gradients that were added up in fp32 stay in `grad`).
+    ComputeType type = ComputeType::fp32;
+    std::uint16_t* rounded = nullptr;
+    const std::uint16_t* grad16 = nullptr;
 };
 
 /// What is known only once gradients have been reduced; on a GPU it stays in device memory.

@@ -74,29 +74,29 @@ struct Work {
     std::span<const double> tensor_sums = {};  // lamb
 };
 
-void sgd_range(const UpdateSpan& span, const GroupHyper& hyper, float grad_scale, std::int64_t begin,
+void sgd_range(const UpdateSpan& span, const GroupHyper& hyper, float grad_scale, const float* grad, std::int64_t begin,
                std::int64_t elements) {
     if (hyper.momentum != 0.0F) {
-        momentum_tile(span.param + begin, span.grad + begin, span.exp_avg + begin, elements, hyper, grad_scale,
-                      span.decays);
+        momentum_tile(span.param + begin, grad, span.exp_avg + begin, elements, hyper, grad_scale, span.decays);
     } else {
-        plain_sgd_tile(span.param + begin, span.grad + begin, elements, hyper, grad_scale, span.decays);
+        plain_sgd_tile(span.param + begin, grad, elements, hyper, grad_scale, span.decays);
     }
 }
 
-void update_range(const Work& work, const UpdateSpan& span, std::int64_t begin, std::int64_t end) {
+/// `grad` is of the range's first element on; the rest of the span counts from its own.
+void update_fp32(const Work& work, const UpdateSpan& span, const float* grad, std::int64_t begin, std::int64_t end) {
     const GroupHyper& hyper = work.hypers[static_cast<std::size_t>(span.group)];
     const float scale = work.control.grad_scale;
     const std::int64_t elements = end - begin;
     switch (work.kind) {
         case OptimizerKind::adamw:
-            return adamw_tile(span.param + begin, span.grad + begin, span.exp_avg + begin, span.exp_avg_sq + begin,
-                              elements, hyper, scale, span.decays);
+            return adamw_tile(span.param + begin, grad, span.exp_avg + begin, span.exp_avg_sq + begin, elements, hyper,
+                              scale, span.decays);
         case OptimizerKind::adam:
-            return adam_tile(span.param + begin, span.grad + begin, span.exp_avg + begin, span.exp_avg_sq + begin,
-                             elements, hyper, scale, span.decays);
+            return adam_tile(span.param + begin, grad, span.exp_avg + begin, span.exp_avg_sq + begin, elements, hyper,
+                             scale, span.decays);
         case OptimizerKind::sgd:
-            return sgd_range(span, hyper, scale, begin, elements);
+            return sgd_range(span, hyper, scale, grad, begin, elements);
         case OptimizerKind::lamb:
             break;
     }
@@ -106,9 +106,28 @@ void update_range(const Work& work, const UpdateSpan& span, std::int64_t begin, 
                     span.decays);
 }
 
+constexpr std::int64_t piece = 512;  // a multiple of LaneSum's lanes
+
+/// 16-bit gradients and parameters pass through the first cache as floats, in pieces: memory is passed over once.
+void update_range(const Work& work, const UpdateSpan& span, std::int64_t begin, std::int64_t end) {
+    if (span.type == ComputeType::fp32) {
+        return update_fp32(work, span, span.grad == nullptr ? nullptr : span.grad + begin, begin, end);
+    }
+    float widened[piece];
+    for (std::int64_t at = begin; at < end; at += piece) {
+        const std::int64_t size = std::min(piece, end - at);
+        const float* grad = span.grad == nullptr ? nullptr : span.grad + at;
+        if (span.grad16 != nullptr) {
+            widen(span.grad16 + at, widened, size, span.type);
+            grad = widened;
+        }
+        update_fp32(work, span, grad, at, at + size);
+        if (span.rounded != nullptr) narrow(span.param + at, span.rounded + at, size, span.type);
+    }
+}
+
 /// The tile in pieces small enough that their old values stay in the first cache.
 GroupTelemetry update_and_measure(const Work& work, const Tile& tile) {
-    constexpr std::int64_t piece = 512;  // a multiple of LaneSum's lanes
     float old_param[piece];
     LaneSum updates;
     LaneSum weights;
@@ -166,7 +185,8 @@ void check_span(OptimizerKind kind, const UpdateSpan& span, std::span<const Grou
     STRATA_CHECK(group < hypers.size(), "group {} of {}", span.group, hypers.size());
     const bool needs_second = kind != OptimizerKind::sgd;
     const bool needs_first = needs_second || hypers[group].momentum != 0.0F;
-    const bool whole = span.param != nullptr && span.grad != nullptr && (!needs_first || span.exp_avg != nullptr) &&
+    const bool has_grad = span.grad != nullptr || (span.type != ComputeType::fp32 && span.grad16 != nullptr);
+    const bool whole = span.param != nullptr && has_grad && (!needs_first || span.exp_avg != nullptr) &&
                        (!needs_second || span.exp_avg_sq != nullptr);
     STRATA_CHECK(span.elements == 0 || whole, "a span of group {} lacks a buffer", span.group);
 }

@@ -48,9 +48,15 @@ TensorSums tile_sums(const UpdateSpan& span, const Tile& tile, const GroupHyper&
     LaneSum weights;
     LaneSum directions;
     float direction[piece];
+    float widened[piece];
     for (std::int64_t begin = tile.begin; begin < tile.end; begin += piece) {
         const std::int64_t elements = std::min(tile.end - begin, piece);
-        moments_tile(span.grad + begin, span.exp_avg + begin, span.exp_avg_sq + begin, elements, hyper, grad_scale);
+        const float* grad = span.grad + begin;
+        if (span.grad16 != nullptr) {
+            widen(span.grad16 + begin, widened, elements, span.type);
+            grad = widened;
+        }
+        moments_tile(grad, span.exp_avg + begin, span.exp_avg_sq + begin, elements, hyper, grad_scale);
         direction_tile(direction, span.param + begin, span.exp_avg + begin, span.exp_avg_sq + begin, elements, hyper,
                        span.decays);
         add_squares(weights, span.param + begin, elements);

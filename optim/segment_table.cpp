@@ -58,7 +58,8 @@ void append_group(std::vector<UpdateSpan>& spans, const Source& source, const Sl
             const std::int64_t at = begin - source.slice.begin;
             spans.push_back({advance(buffers.param, at), advance(buffers.grad, at), advance(buffers.exp_avg, at),
                              advance(buffers.exp_avg_sq, at), end - begin, static_cast<std::int32_t>(source.index),
-                             segment.decays, sum});
+                             segment.decays, sum, buffers.type, advance(buffers.rounded, at),
+                             advance(buffers.grad16, at)});
             merge = source.may_merge;
         }
     }

@@ -17,6 +17,9 @@ struct SliceBuffers {
     const float* grad = nullptr;
     float* exp_avg = nullptr;
     float* exp_avg_sq = nullptr;
+    ComputeType type = ComputeType::fp32;  // as in UpdateSpan, like those that follow
+    std::uint16_t* rounded = nullptr;
+    const std::uint16_t* grad16 = nullptr;
 };
 
 /// The spans of `rank`'s slices of every group that is live, in group order. Neighbouring segments with the same

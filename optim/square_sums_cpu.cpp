@@ -4,6 +4,7 @@
 #include "optim/lane_sum.h"
 #include "optim/tiles.h"
 
+#include <algorithm>
 #include <cmath>
 #include <vector>
 
@@ -11,31 +12,52 @@ namespace strata::optim {
 
 namespace {
 
-STRATA_CLONES double tile_square_sum(const float* values, std::int64_t elements) {
-    LaneSum sum;
+STRATA_CLONES void add_squares(LaneSum& sum, const float* values, std::int64_t elements) {
     sum.add(
         elements, [values](std::int64_t i) __attribute__((always_inline)) {
             const auto value = static_cast<double>(values[i]);
             return value * value;
         });
-    return sum.total();
 }
 
+/// Of fp32, or of 16 bits each.
 struct Run {
     const float* values;
     std::int64_t elements;
     std::int32_t group;
+    ComputeType type = ComputeType::fp32;
+    const std::uint16_t* values16 = nullptr;
+
+    const void* end() const {
+        return values16 != nullptr ? static_cast<const void*>(values16 + elements) : values + elements;
+    }
 };
+
+double tile_square_sum(const Run& run, std::int64_t begin, std::int64_t end) {
+    constexpr std::int64_t piece = 512;  // a multiple of LaneSum's lanes
+    LaneSum sum;
+    if (run.values16 == nullptr) {
+        add_squares(sum, run.values + begin, end - begin);
+        return sum.total();
+    }
+    float widened[piece];
+    for (; begin < end; begin += piece) {
+        const std::int64_t size = std::min(piece, end - begin);
+        widen(run.values16 + begin, widened, size, run.type);
+        add_squares(sum, widened, size);
+    }
+    return sum.total();
+}
 
 std::vector<Run> gradient_runs(std::span<const UpdateSpan> spans) {
     std::vector<Run> runs;
     for (const UpdateSpan& span : spans) {
-        const bool touches =
-            !runs.empty() && runs.back().group == span.group && runs.back().values + runs.back().elements == span.grad;
-        if (touches) {
-            runs.back().elements += span.elements;
+        const Run run{span.grad, span.elements, span.group, span.type, span.grad16};
+        const void* const first = run.values16 != nullptr ? static_cast<const void*>(run.values16) : run.values;
+        if (!runs.empty() && runs.back().group == run.group && runs.back().end() == first) {
+            runs.back().elements += run.elements;
         } else {
-            runs.push_back({span.grad, span.elements, span.group});
+            runs.push_back(run);
         }
     }
     return runs;
@@ -48,7 +70,7 @@ std::vector<double> tile_square_sums(const std::vector<Run>& runs, const std::ve
 #pragma omp parallel for schedule(static) if (count > 1)
     for (std::int64_t t = 0; t < count; ++t) {
         const Tile& tile = tiles[static_cast<std::size_t>(t)];
-        sums[static_cast<std::size_t>(t)] = tile_square_sum(runs[tile.run].values + tile.begin, tile.end - tile.begin);
+        sums[static_cast<std::size_t>(t)] = tile_square_sum(runs[tile.run], tile.begin, tile.end);
     }
     return sums;
 }

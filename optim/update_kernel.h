@@ -4,7 +4,8 @@
 //
 // Blocks stride over tiles of kernel_tile elements. Tiles are laid out in aligned coordinates: a span whose first
 // element is the k-th of its 16-byte quad starts at coordinate k. So all but a span's first and last quads are whole
-// and aligned, and move in one 16-byte load or store for each tensor.
+// and aligned, and move in one 16-byte load or store for each tensor, 8 bytes for one of 16-bit floats. What a span's
+// types are is the same for all threads of a tile, so asking costs no divergence.
 #pragma once
 
 #include "optim/fused_update.h"
@@ -53,6 +54,10 @@ STRATA_HOST_DEVICE std::int64_t quad_phase(const float* address) {
     return static_cast<std::int64_t>((reinterpret_cast<std::uintptr_t>(address) / sizeof(float)) & 3U);
 }
 
+STRATA_HOST_DEVICE std::int64_t quad_phase(const std::uint16_t* address) {
+    return static_cast<std::int64_t>((reinterpret_cast<std::uintptr_t>(address) / sizeof(std::uint16_t)) & 3U);
+}
+
 /// first_tiles for these spans. Addresses matter, through their alignment, but are not read.
 std::vector<std::int64_t> first_tiles(std::span<const UpdateSpan> spans);
 
@@ -82,6 +87,34 @@ STRATA_HOST_DEVICE void store(float* address, const Quad& quad) {
 #endif
 }
 
+struct alignas(8) Quad16 {
+    std::uint16_t lane[4];
+};
+
+// The same for 16-bit floats: 8 bytes.
+STRATA_HOST_DEVICE Quad load16(const std::uint16_t* address, ComputeType type) {
+    Quad16 quad;
+#if defined(__CUDA_ARCH__)
+    const uint2 bits = *reinterpret_cast<const uint2*>(address);
+    __builtin_memcpy(&quad, &bits, sizeof(Quad16));
+#else
+    __builtin_memcpy(&quad, __builtin_assume_aligned(address, 8), sizeof(Quad16));
+#endif
+    return {
+        {widen(quad.lane[0], type), widen(quad.lane[1], type), widen(quad.lane[2], type), widen(quad.lane[3], type)}};
+}
+STRATA_HOST_DEVICE void store16(std::uint16_t* address, const Quad& quad, ComputeType type) {
+    const Quad16 narrowed{{narrow(quad.lane[0], type), narrow(quad.lane[1], type), narrow(quad.lane[2], type),
+                           narrow(quad.lane[3], type)}};
+#if defined(__CUDA_ARCH__)
+    uint2 bits;
+    __builtin_memcpy(&bits, &narrowed, sizeof(Quad16));
+    *reinterpret_cast<uint2*>(address) = bits;
+#else
+    __builtin_memcpy(__builtin_assume_aligned(address, 8), &narrowed, sizeof(Quad16));
+#endif
+}
+
 /// The last span whose first tile is not past `tile`.
 STRATA_HOST_DEVICE std::int64_t span_of_tile(const UpdateTables& tables, std::int64_t tile) {
     std::int64_t low = 0;
@@ -100,7 +133,9 @@ STRATA_HOST_DEVICE std::int64_t span_of_tile(const UpdateTables& tables, std::in
 /// True when all the span's tensors lie at the same place in their quads. Otherwise elements move one by one.
 STRATA_HOST_DEVICE bool in_phase(const UpdateSpan& span) {
     const std::int64_t phase = quad_phase(span.param);
-    return quad_phase(span.grad) == phase && (span.exp_avg == nullptr || quad_phase(span.exp_avg) == phase) &&
+    const std::int64_t grad = span.grad16 != nullptr ? quad_phase(span.grad16) : quad_phase(span.grad);
+    return grad == phase && (span.rounded == nullptr || quad_phase(span.rounded) == phase) &&
+           (span.exp_avg == nullptr || quad_phase(span.exp_avg) == phase) &&
            (span.exp_avg_sq == nullptr || quad_phase(span.exp_avg_sq) == phase);
 }
 
@@ -170,13 +205,19 @@ STRATA_HOST_DEVICE void pass_element(const TileWork& work, std::int64_t i, SumPa
     const bool has_first = Is::has_first(work.hyper);
     Lane x;
     if constexpr (Is::reads_param) x.param = span.param[i];
-    if constexpr (Is::reads_grad) x.grad = span.grad[i] * work.grad_scale;
+    if constexpr (Is::reads_grad) {
+        const float grad = span.grad16 != nullptr ? widen(span.grad16[i], span.type) : span.grad[i];
+        x.grad = grad * work.grad_scale;
+    }
     if (has_first) x.first = span.exp_avg[i];
     if constexpr (Is::has_second) x.second = span.exp_avg_sq[i];
     const float old_param = x.param;
     update_lane<pass>(x, work);
     if constexpr (measure) measure_lane<pass>(sums, old_param, x, work);
-    if constexpr (Is::writes_param) span.param[i] = x.param;
+    if constexpr (Is::writes_param) {
+        span.param[i] = x.param;
+        if (span.rounded != nullptr) span.rounded[i] = narrow(x.param, span.type);
+    }
     if constexpr (Is::writes_moments) {
         if (has_first) span.exp_avg[i] = x.first;
         if constexpr (Is::has_second) span.exp_avg_sq[i] = x.second;
@@ -194,7 +235,9 @@ STRATA_HOST_DEVICE void pass_quad(const TileWork& work, std::int64_t i, SumPair&
     Quad first{};
     Quad second{};
     if constexpr (Is::reads_param) param = load(span.param + i);
-    if constexpr (Is::reads_grad) grad = load(span.grad + i);
+    if constexpr (Is::reads_grad) {
+        grad = span.grad16 != nullptr ? load16(span.grad16 + i, span.type) : load(span.grad + i);
+    }
     if (has_first) first = load(span.exp_avg + i);
     if constexpr (Is::has_second) second = load(span.exp_avg_sq + i);
     for (int k = 0; k < 4; ++k) {
@@ -206,7 +249,10 @@ STRATA_HOST_DEVICE void pass_quad(const TileWork& work, std::int64_t i, SumPair&
         first.lane[k] = x.first;
         second.lane[k] = x.second;
     }
-    if constexpr (Is::writes_param) store(span.param + i, param);
+    if constexpr (Is::writes_param) {
+        store(span.param + i, param);
+        if (span.rounded != nullptr) store16(span.rounded + i, param, span.type);
+    }
     if constexpr (Is::writes_moments) {
         if (has_first) store(span.exp_avg + i, first);
         if constexpr (Is::has_second) store(span.exp_avg_sq + i, second);

@@ -36,6 +36,8 @@ class DeviceCase {
           grad_(memory.grad.data(), memory.grad.size()),
           first_(memory.first.data(), memory.first.size()),
           second_(memory.second.data(), memory.second.size()),
+          rounded_(memory.rounded.data(), memory.rounded.size()),
+          grad16_(memory.grad16.data(), memory.grad16.size()),
           moved_(moved(memory, spans)),
           tiles_(first_tiles(moved_)),
           zero_sums_(static_cast<std::size_t>(tiles_.back())),
@@ -61,6 +63,7 @@ class DeviceCase {
         param_.fetch(memory.param.data());
         first_.fetch(memory.first.data());
         second_.fetch(memory.second.data());
+        rounded_.fetch(memory.rounded.data());
     }
 
   private:
@@ -69,14 +72,17 @@ class DeviceCase {
         for (UpdateSpan& span : out) {
             const std::ptrdiff_t at = span.param - memory.param.data();
             span.param = param_.data() + at;
-            span.grad = grad_.data() + at;
+            if (span.grad != nullptr) span.grad = grad_.data() + at;
             span.exp_avg = first_.data() + at;
             span.exp_avg_sq = second_.data() + at;
+            if (span.rounded != nullptr) span.rounded = rounded_.data() + at;
+            if (span.grad16 != nullptr) span.grad16 = grad16_.data() + at;
         }
         return out;
     }
 
     DeviceCopy<float> param_, grad_, first_, second_;
+    DeviceCopy<std::uint16_t> rounded_, grad16_;
     std::vector<UpdateSpan> moved_;
     std::vector<std::int64_t> tiles_;
     std::vector<SumPair> zero_sums_;

@@ -90,7 +90,13 @@ void update_one_by_one(Pass pass, std::span<const UpdateSpan> spans, std::span<c
                        float grad_scale) {
     for (const UpdateSpan& span : spans) {
         const GroupHyper& h = hypers[static_cast<std::size_t>(span.group)];
-        for (std::int64_t i = 0; i < span.elements; ++i) update_one(pass, span, i, h, span.grad[i] * grad_scale);
+        for (std::int64_t i = 0; i < span.elements; ++i) {
+            const float grad = span.grad16 != nullptr ? widen(span.grad16[i], span.type) : span.grad[i];
+            update_one(pass, span, i, h, grad * grad_scale);
+            if (span.rounded != nullptr && pass != Pass::lamb_moments) {
+                span.rounded[i] = narrow(span.param[i], span.type);
+            }
+        }
     }
 }
 
@@ -138,6 +144,39 @@ TEST_P(FusedUpdate, GivesTheRulesBitsAndTouchesNothingElse) {
         update(actual, actual.spans(), hypers, control);
         EXPECT_TRUE(actual.same_bits(expected)) << "first span starts at element " << start;
     }
+}
+
+TEST_P(FusedUpdate, In16BitsGivesTheRulesBitsOnTheMasterAndRoundsThemOnce) {
+    for (const ComputeType type : {ComputeType::bf16, ComputeType::fp16}) {
+        for (const std::int64_t start : {0, 1, 6}) {
+            UpdateCase expected(awkward_pieces(), start, 1, type);
+            UpdateCase actual = expected;
+            const auto hypers = three_hypers();
+            update_one_by_one(pass(), expected.spans(), hypers, 0.7F);
+            update(actual, actual.spans(), hypers, {.grad_scale = 0.7F});
+            EXPECT_TRUE(actual.same_bits(expected)) << name_of(type) << ", first span starts at element " << start;
+            UpdateCase skipped = expected;
+            update(skipped, skipped.spans(), hypers, {.finite = false});
+            EXPECT_TRUE(skipped.same_bits(expected)) << name_of(type);
+        }
+    }
+}
+
+/// What a network computes in may be 16-bit while its gradients were added up in fp32.
+TEST_P(FusedUpdate, Fp32GradientsBesideARoundedParameter) {
+    const auto mixed = [](UpdateCase& memory) {
+        auto spans = memory.spans();
+        for (UpdateSpan& span : spans) {
+            span.grad = memory.grad.data() + (span.param - memory.param.data());
+            span.grad16 = nullptr;
+        }
+        return spans;
+    };
+    UpdateCase expected(awkward_pieces(), 2, 1, ComputeType::bf16);
+    UpdateCase actual = expected;
+    update_one_by_one(pass(), mixed(expected), three_hypers(), 1.0F);
+    update(actual, mixed(actual), three_hypers(), {});
+    EXPECT_TRUE(actual.same_bits(expected));
 }
 
 TEST_P(FusedUpdate, DoesNotDependOnHowSpansAreCut) {
@@ -261,6 +300,20 @@ TEST(FusedUpdateCpu, RefusesTablesThatDoNotFit) {
     EXPECT_THROW(fused_update_cpu(OptimizerKind::adamw, spans, std::vector<GroupHyper>(2), {}), std::logic_error);
     EXPECT_NO_THROW(fused_update_cpu(OptimizerKind::adamw, {}, {}, {}));
     EXPECT_THROW(fused_update_cpu(OptimizerKind::lamb, {}, {}, {}), std::logic_error);
+}
+
+TEST(FusedUpdateCpu, MeasuresMastersIn16BitsToo) {
+    UpdateCase plain(awkward_pieces(), 0, 5, ComputeType::bf16);
+    UpdateCase measured = plain;
+    std::vector<GroupTelemetry> sums(3);
+    fused_update_cpu(OptimizerKind::adamw, plain.spans(), three_hypers(), {});
+    fused_update_cpu(OptimizerKind::adamw, measured.spans(), three_hypers(), {}, sums);
+    EXPECT_TRUE(measured.same_bits(plain));
+    std::vector<double> weights(3);
+    for (const UpdateSpan& span : measured.spans()) {
+        weights[static_cast<std::size_t>(span.group)] += square_sum_cpu(span.param, span.elements);
+    }
+    for (std::size_t g = 0; g < 3; ++g) EXPECT_NEAR(sums[g].weight_square_sum / weights[g], 1.0, 1e-12);
 }
 
 TEST(UpdateKernel, AnyGridGivesTheSameBits) {

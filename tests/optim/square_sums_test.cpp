@@ -48,6 +48,23 @@ TEST(SquareSums, AddUpForEachGroup) {
     for (std::size_t g = 0; g < 4; ++g) EXPECT_NEAR(sums[g], expected[g], 1e-12 * expected[g]);
 }
 
+TEST(SquareSums, Of16BitGradientsAreThoseOfTheSameFloats) {
+    for (const ComputeType type : {ComputeType::bf16, ComputeType::fp16}) {
+        UpdateCase memory(pieces(), 0, 1, type);
+        UpdateCase floats = memory;
+        floats.type = ComputeType::fp32;
+        widen(floats.grad16.data(), floats.grad.data(), static_cast<std::int64_t>(floats.grad.size()), type);
+        std::vector<double> expected(3);
+        std::vector<double> sums(3);
+        square_sums_cpu(floats.spans(), expected);
+        EXPECT_TRUE(square_sums_cpu(memory.spans(777), sums));
+        EXPECT_EQ(sums, expected) << name_of(type);
+        EXPECT_EQ(tile_square_sums_cpu(memory.spans(), 4096), tile_square_sums_cpu(floats.spans(), 4096));
+        memory.grad16.data()[70'000] = type == ComputeType::bf16 ? 0x7F80 : 0x7C00;
+        EXPECT_FALSE(square_sums_cpu(memory.spans(), sums)) << "infinity in " << name_of(type);
+    }
+}
+
 TEST(SquareSums, DependNeitherOnThreadsNorOnCuts) {
     UpdateCase memory(pieces(), 0, 2);
     const int threads_before = omp_get_max_threads();

@@ -14,30 +14,32 @@
 
 namespace strata::optim::testing {
 
-/// Floats on a 64-byte border, as real buffers are.
-class AlignedFloats {
+/// Values on a 64-byte border, as real buffers are.
+template <typename Value>
+class Aligned {
   public:
-    explicit AlignedFloats(std::size_t size) : values_(size + 16) {
-        const auto past = reinterpret_cast<std::uintptr_t>(values_.data()) / sizeof(float) % 16;
-        skip_ = (16 - past) % 16;
+    explicit Aligned(std::size_t size) : values_(size + per_line) {
+        const auto past = reinterpret_cast<std::uintptr_t>(values_.data()) / sizeof(Value) % per_line;
+        skip_ = (per_line - past) % per_line;
         size_ = size;
     }
-    AlignedFloats(const AlignedFloats& other) : AlignedFloats(other.size_) {
-        std::memcpy(data(), other.data(), size_ * sizeof(float));
-    }
-    AlignedFloats& operator=(const AlignedFloats&) = delete;
-    float* data() { return values_.data() + skip_; }
-    const float* data() const { return values_.data() + skip_; }
+    Aligned(const Aligned& other) : Aligned(other.size_) { std::memcpy(data(), other.data(), size_ * sizeof(Value)); }
+    Aligned& operator=(const Aligned&) = delete;
+    Value* data() { return values_.data() + skip_; }
+    const Value* data() const { return values_.data() + skip_; }
     std::size_t size() const { return size_; }
-    bool same_bits(const AlignedFloats& other) const {
-        return size_ == other.size_ && std::memcmp(data(), other.data(), size_ * sizeof(float)) == 0;
+    bool same_bits(const Aligned& other) const {
+        return size_ == other.size_ && std::memcmp(data(), other.data(), size_ * sizeof(Value)) == 0;
     }
 
   private:
-    std::vector<float> values_;
+    static constexpr std::size_t per_line = 64 / sizeof(Value);
+    std::vector<Value> values_;
     std::size_t skip_ = 0;
     std::size_t size_ = 0;
 };
+using AlignedFloats = Aligned<float>;
+using AlignedHalves = Aligned<std::uint16_t>;
 
 /// What a cut is: the elements between this border and the next are of one group and decay or not.
 struct Piece {
@@ -47,8 +49,17 @@ struct Piece {
 };
 
 struct UpdateCase {
-    UpdateCase(std::vector<Piece> cut, std::int64_t start, unsigned seed)
-        : pieces(std::move(cut)), offset(start), param(length()), grad(length()), first(length()), second(length()) {
+    /// In `its_type`: gradients in 16 bits, and a place for the rounded parameters.
+    UpdateCase(std::vector<Piece> cut, std::int64_t start, unsigned seed, ComputeType its_type = ComputeType::fp32)
+        : pieces(std::move(cut)),
+          offset(start),
+          type(its_type),
+          param(length()),
+          grad(length()),
+          first(length()),
+          second(length()),
+          rounded(length()),
+          grad16(length()) {
         std::mt19937 engine(seed);
         std::normal_distribution<float> normal;
         for (std::size_t i = 0; i < param.size(); ++i) {
@@ -57,6 +68,7 @@ struct UpdateCase {
             first.data()[i] = normal(engine) * 0.01F;
             second.data()[i] = normal(engine) * normal(engine) * 0.01F;
             if (second.data()[i] < 0.0F) second.data()[i] = -second.data()[i];
+            if (type != ComputeType::fp32) grad16.data()[i] = narrow(grad.data()[i], type);
         }
     }
 
@@ -79,6 +91,12 @@ struct UpdateCase {
                 const std::int64_t take = std::min(cut_every, piece.elements - done);
                 out.push_back({param.data() + at, grad.data() + at, first.data() + at, second.data() + at, take,
                                piece.group, piece.decays, tensor});
+                if (type != ComputeType::fp32) {
+                    out.back().grad = nullptr;
+                    out.back().type = type;
+                    out.back().rounded = rounded.data() + at;
+                    out.back().grad16 = grad16.data() + at;
+                }
                 at += take;
             }
         }
@@ -87,12 +105,14 @@ struct UpdateCase {
 
     bool same_bits(const UpdateCase& other) const {
         return param.same_bits(other.param) && grad.same_bits(other.grad) && first.same_bits(other.first) &&
-               second.same_bits(other.second);
+               second.same_bits(other.second) && rounded.same_bits(other.rounded) && grad16.same_bits(other.grad16);
     }
 
     std::vector<Piece> pieces;
     std::int64_t offset;
+    ComputeType type;
     AlignedFloats param, grad, first, second;
+    AlignedHalves rounded, grad16;
 };
 
 /// Three groups whose every hyperparameter differs, whatever the optimizer.
