@@ -55,6 +55,16 @@ AddedTokenFinder::AddedTokenFinder(std::vector<Pattern> patterns, bool skip_spec
     std::stable_sort(patterns_.begin(), patterns_.end(),
                      [](const Pattern& a, const Pattern& b) { return a.text.size() > b.text.size(); });
     for (const auto& pattern : patterns_) begins_pattern_[static_cast<unsigned char>(pattern.text[0])] = true;
+    for (std::size_t byte = 0; byte < begins_pattern_.size(); ++byte) {
+        if (begins_pattern_[byte]) first_bytes_ += static_cast<char>(byte);
+    }
+}
+
+bool AddedTokenFinder::may_find(std::string_view text) const {
+    for (const char byte : first_bytes_) {
+        if (text.find(byte) != std::string_view::npos) return true;
+    }
+    return false;
 }
 
 const AddedTokenFinder::Pattern* AddedTokenFinder::match_at(std::string_view text) const {

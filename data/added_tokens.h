@@ -35,11 +35,15 @@ class AddedTokenFinder {
 
     bool empty() const { return patterns_.empty(); }
 
+    /// False for most ordinary text: no byte of it begins an added token.
+    bool may_find(std::string_view text) const;
+
   private:
     const Pattern* match_at(std::string_view text) const;
 
     std::vector<Pattern> patterns_;           // longest first
     std::array<bool, 256> begins_pattern_{};  // by first byte, so that ordinary text costs one lookup a byte
+    std::string first_bytes_;                 // the same as a list
     bool skip_special_;
 };
 

@@ -4,6 +4,7 @@
 #include <unicode/unistr.h>
 
 #include "core/error.h"
+#include "data/code_points.h"
 #include "data/lower_case.h"
 
 namespace strata::data {
@@ -42,10 +43,60 @@ std::unique_ptr<const icu::Normalizer2> make_decomposer(const icu::UnicodeSet& f
 
 }  // namespace
 
-BertNormalizer::BertNormalizer(const NormalizerOptions& options) : options_(options) {
-    if (!options_.strip_accents) return;
-    decomposable_ = unicode_9();
-    decomposer_ = make_decomposer(*decomposable_);
+BertNormalizer::BertNormalizer(const NormalizerOptions& options)
+    : options_(options), forms_([this](UChar32 code_point) { return make_form(code_point); }) {}
+
+const icu::Normalizer2& BertNormalizer::decomposer() const {
+    std::call_once(decomposer_made_, [this] {
+        decomposable_ = unicode_9();
+        decomposer_ = make_decomposer(*decomposable_);
+    });
+    return *decomposer_;
+}
+
+/// Whether a mark that stays in the text is among what the code point comes apart into: canonical ordering may move it
+/// past its neighbours. The marks that are stripped may move as they like.
+bool BertNormalizer::moves_in_order(UChar32 code_point) const {
+    icu::UnicodeString parts;
+    if (!decomposer().getDecomposition(code_point, parts)) parts = icu::UnicodeString(code_point);
+    for (std::int32_t at = 0; at < parts.length();) {
+        const UChar32 part = parts.char32At(at);
+        at += U16_LENGTH(part);
+        if (classes_.of(part) != CodePointClass::nonspacing_mark && decomposer().getCombiningClass(part) != 0)
+            return true;
+    }
+    return false;
+}
+
+NormalForm BertNormalizer::make_form(UChar32 code_point) const {
+    NormalForm form;
+    form.kind = NormalForm::Kind::unknown;
+    if (U_IS_SURROGATE(code_point) || (options_.strip_accents && moves_in_order(code_point))) return form;
+    std::string text;
+    append_utf8(code_point, text);
+    const std::string normalized = normalize(text);
+    if (normalized.empty()) {
+        form.kind = NormalForm::Kind::nothing;
+        return form;
+    }
+    std::string_view only_word;
+    int words = 0;
+    for_each_word(normalized, [&](std::string_view word, std::size_t characters) {
+        ++words;
+        only_word = word;
+        form.characters = static_cast<std::uint8_t>(characters);
+    });
+    if (words == 0) form.kind = NormalForm::Kind::space;
+    if (words != 1 || only_word.size() > NormalForm::most_bytes) return form;
+    const UChar32 first = first_code_point(only_word).value;
+    const bool separated = only_word.size() < normalized.size();
+    const bool whole = normalized.front() == ' ' && normalized.back() == ' ';
+    if (separated && !whole) return form;
+    form.kind = separated || classes_.of(first) == CodePointClass::punctuation ? NormalForm::Kind::alone
+                                                                               : NormalForm::Kind::part;
+    form.size = static_cast<std::uint8_t>(only_word.size());
+    only_word.copy(form.bytes.data(), only_word.size());
+    return form;
 }
 
 std::string BertNormalizer::normalize(std::string_view text) const {
@@ -106,7 +157,7 @@ void BertNormalizer::append_run(std::string_view run, std::string& out) const {
 
 void BertNormalizer::append_decomposed(const icu::UnicodeString& text, std::string& out) const {
     UErrorCode status = U_ZERO_ERROR;
-    const icu::UnicodeString decomposed = decomposer_->normalize(text, status);
+    const icu::UnicodeString decomposed = decomposer().normalize(text, status);
     if (U_FAILURE(status)) system_error("ICU cannot decompose a text: {}", u_errorName(status));
     for (std::int32_t at = 0; at < decomposed.length();) {
         const UChar32 code_point = decomposed.char32At(at);

@@ -10,10 +10,12 @@
 
 #include <cstddef>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <string_view>
 
 #include "data/code_point_classes.h"
+#include "data/normal_forms.h"
 
 namespace strata::data {
 
@@ -30,12 +32,19 @@ class BertNormalizer {
 
     std::string normalize(std::string_view text) const;
 
+    /// What a code point becomes on its own, if its neighbours have no say in that.
+    const NormalForm& form_of(UChar32 code_point) const { return forms_.of(code_point); }
+    const NormalizerOptions& options() const { return options_; }
+
     /// Calls word(std::string_view, characters) for each word of normalised text: parted by whitespace; every
     /// punctuation character is a word.
     template <typename Word>
     void for_each_word(std::string_view normalized, Word&& word) const;
 
   private:
+    const icu::Normalizer2& decomposer() const;
+    NormalForm make_form(UChar32 code_point) const;
+    bool moves_in_order(UChar32 code_point) const;
     bool is_removed(UChar32 code_point) const;
     void append_run(std::string_view run, std::string& out) const;
     void append_decomposed(const icu::UnicodeString& text, std::string& out) const;
@@ -43,9 +52,12 @@ class BertNormalizer {
 
     NormalizerOptions options_;
     CodePointClasses classes_;
-    // FilteredNormalizer2 keeps references to both others, so they live on the heap and before it.
-    std::unique_ptr<const icu::UnicodeSet> decomposable_;
-    std::unique_ptr<const icu::Normalizer2> decomposer_;
+    NormalForms forms_;
+    // Made for the first text that is not ASCII. FilteredNormalizer2 keeps a reference to the set, so it lives on the
+    // heap and before it.
+    mutable std::once_flag decomposer_made_;
+    mutable std::unique_ptr<const icu::UnicodeSet> decomposable_;
+    mutable std::unique_ptr<const icu::Normalizer2> decomposer_;
 };
 
 template <typename Word>

@@ -8,7 +8,7 @@ namespace strata::data {
 
 PackedBatch pack(std::span<const SequenceView> sequences) {
     std::size_t tokens = 0;
-    for (const auto& sequence : sequences) tokens += sequence.ids.size();
+    for (const auto& sequence : sequences) tokens += sequence.tokens.ids.size();
 
     PackedBatch batch;
     batch.input_ids.reserve(tokens);
@@ -20,12 +20,12 @@ PackedBatch pack(std::span<const SequenceView> sequences) {
 
     auto position = batch.position_ids.begin();
     for (const auto& sequence : sequences) {
-        STRATA_CHECK(!sequence.ids.empty() && sequence.ids.size() == sequence.token_types.size(),
-                     "{} ids and {} token types", sequence.ids.size(), sequence.token_types.size());
-        batch.input_ids.insert(batch.input_ids.end(), sequence.ids.begin(), sequence.ids.end());
-        batch.token_type_ids.insert(batch.token_type_ids.end(), sequence.token_types.begin(),
-                                    sequence.token_types.end());
-        const auto end = position + static_cast<std::ptrdiff_t>(sequence.ids.size());
+        const auto& [ids, first] = sequence.tokens;
+        STRATA_CHECK(!ids.empty() && first <= ids.size(), "{} of {} tokens are of type 0", first, ids.size());
+        batch.input_ids.insert(batch.input_ids.end(), ids.begin(), ids.end());
+        batch.token_type_ids.insert(batch.token_type_ids.end(), first, 0);
+        batch.token_type_ids.insert(batch.token_type_ids.end(), ids.size() - first, 1);
+        const auto end = position + static_cast<std::ptrdiff_t>(ids.size());
         std::iota(position, end, std::int64_t{0});
         position = end;
         batch.offsets.push_back(batch.tokens());

@@ -7,6 +7,8 @@
 #include <span>
 #include <vector>
 
+#include "data/token_sequences.h"
+
 namespace strata::data {
 
 struct PackedBatch {
@@ -23,8 +25,7 @@ struct PackedBatch {
 
 /// One encoded sample; the views must outlive pack().
 struct SequenceView {
-    std::span<const std::int32_t> ids;          // at least one
-    std::span<const std::int32_t> token_types;  // as many
+    TokenSequence tokens;  // at least one
     double label = 0;
     std::int64_t sample_position = 0;
 };

@@ -29,11 +29,10 @@ bool flag(const Json& object, const char* key, bool fallback) {
     return value.is_boolean() ? value.get<bool>() : fallback;
 }
 
-template <typename AnyJson>
-AnyJson parse_object(const fs::path& path) {
+Json parse_object(const fs::path& path, const Json::parser_callback_t& callback = nullptr) {
     const std::string content = read_file(path);
     try {
-        AnyJson json = AnyJson::parse(content);
+        Json json = Json::parse(content, callback);
         if (!json.is_object()) user_error("{}:1: must hold a JSON object", path.string());
         return json;
     } catch (const nlohmann::detail::parse_error& error) {
@@ -105,7 +104,7 @@ void read_processor(const Json& processor, const fs::path& path, TokenizerConfig
 }  // namespace
 
 Json read_json(const fs::path& path) {
-    return parse_object<Json>(path);
+    return parse_object(path);
 }
 
 std::string string_or(const Json& object, const char* key, const std::string& fallback) {
@@ -135,7 +134,25 @@ AddedToken added_token_of(const Json& value, bool special, const fs::path& path)
 }
 
 TokenizerJson read_tokenizer_json(const fs::path& path) {
-    auto json = parse_object<nlohmann::json>(path);  // sorted keys: a vocabulary is too large for linear searches
+    // The vocabulary's entries are taken as they are parsed: as JSON values they would cost more than all the rest.
+    TokensById by_id(path);
+    std::string outer;
+    std::string inner;
+    std::optional<std::string> token;
+    const auto take_entries = [&](int depth, Json::parse_event_t event, Json& parsed) {
+        if (event == Json::parse_event_t::key) {
+            if (depth == 1) outer = parsed.get<std::string>();
+            if (depth == 2) inner = parsed.get<std::string>();
+            if (depth != 3 || outer != "model" || inner != "vocab") return true;
+            token = parsed.get<std::string>();
+            return false;  // neither it nor its value is kept
+        }
+        if (!token) return true;
+        by_id.add(*token, parsed);  // refuses the beginning of a list or an object too
+        token.reset();
+        return true;
+    };
+    Json json = parse_object(path, take_entries);
     auto& model = json["model"];
     const bool typed = model.is_object() && model.contains("type");
     const std::string type = typed ? model["type"].dump() : "\"WordPiece\"";  // old files name none
@@ -143,9 +160,11 @@ TokenizerJson read_tokenizer_json(const fs::path& path) {
         user_error("{}: the tokenizer's model is {}; only a WordPiece with a vocabulary is supported: {}",
                    path.string(), type, remedy);
     }
-    const nlohmann::json vocab = std::move(model["vocab"]);
+    const Json vocab = std::move(model["vocab"]);
     model.erase("vocab");
-    return {tokens_of_json(vocab, path), Json(json)};
+    if (vocab.is_array()) return {tokens_of_list(vocab, path), json};
+    if (!vocab.is_object()) user_error("{}: model.vocab must be an object from token to id", path.string());
+    return {by_id.take(), json};
 }
 
 std::vector<AddedToken> added_tokens_of_json(const Json& tokenizer, const fs::path& path) {

@@ -1,70 +1,54 @@
 #include "data/vocabulary.h"
 
-#include <algorithm>
 #include <utility>
 
 #include "core/error.h"
+#include "data/utf8.h"
 
 namespace strata::data {
+namespace {
 
-Vocabulary::Vocabulary(std::vector<std::string> tokens, const std::string& prefix, const std::string& source)
-    : tokens_(std::move(tokens)) {
-    words_.ids.reserve(tokens_.size());
-    for (std::size_t i = 0; i < tokens_.size(); ++i) {
-        const std::string_view token = tokens_[i];
+/// The tokens that a text can hold: one that is not UTF-8 is found in none.
+PieceTrie make_trie(const std::vector<std::string>& tokens, const std::string& prefix) {
+    std::vector<PieceTrie::Piece> beginnings;
+    std::vector<PieceTrie::Piece> continuations;
+    beginnings.reserve(tokens.size());
+    for (std::size_t i = 0; i < tokens.size(); ++i) {
+        const std::string_view token = tokens[i];
+        if (token.empty() || find_invalid_utf8(token)) continue;
         const auto id = static_cast<std::int32_t>(i);
-        if (token.empty()) {
-            has_empty_ = true;
-            continue;
-        }
-        if (const auto earlier = this->id(token)) {
-            user_error("{}:{}: the token '{}' is already on line {}; every token has one id, so remove one of the two",
-                       source, i + 1, token, *earlier + 1);
-        }
-        words_.insert(token, id);
+        beginnings.push_back({token, id});
         if (token.size() > prefix.size() && token.starts_with(prefix)) {
-            continuations_.insert(token.substr(prefix.size()), id);
+            continuations.push_back({token.substr(prefix.size()), id});
         }
     }
-    if (words_.ids.empty()) {
+    return {std::move(beginnings), std::move(continuations)};
+}
+
+PieceTable make_table(const std::vector<std::string>& tokens, const std::string& source) {
+    PieceTable table(tokens.size());
+    for (std::size_t i = 0; i < tokens.size(); ++i) {
+        const std::string_view token = tokens[i];
+        if (token.empty() || table.insert(token, static_cast<std::int32_t>(i))) continue;
+        user_error("{}:{}: the token '{}' is already on line {}; every token has one id, so remove one of the two",
+                   source, i + 1, token, *table.find(token) + 1);
+    }
+    if (table.size() == 0) {
         user_error("{}: holds no tokens; a vocabulary has one token a line, for instance that of the model's origin",
                    source);
     }
+    return table;
+}
+
+}  // namespace
+
+Vocabulary::Vocabulary(std::vector<std::string> tokens, const std::string& prefix, const std::string& source)
+    : tokens_(std::move(tokens)), words_(make_table(tokens_, source)), trie_(make_trie(tokens_, prefix)) {
+    for (const auto& token : tokens_) has_empty_ = has_empty_ || token.empty();
 }
 
 std::optional<std::int32_t> Vocabulary::id(std::string_view token) const {
-    const auto found = words_.ids.find(token);
-    if (found == words_.ids.end()) return std::nullopt;
-    return found->second;
-}
-
-bool Vocabulary::append_pieces(std::string_view word, std::vector<std::int32_t>& ids) const {
-    const std::size_t before = ids.size();
-    for (std::size_t at = 0; at < word.size();) {
-        const auto [length, id] = (at == 0 ? words_ : continuations_).longest_match(word.substr(at));
-        if (length == 0) {
-            ids.resize(before);
-            return false;
-        }
-        ids.push_back(id);
-        at += length;
-    }
-    return true;
-}
-
-void Vocabulary::Pieces::insert(std::string_view piece, std::int32_t id) {
-    ids.emplace(piece, id);
-    longest = std::max(longest, piece.size());
-}
-
-std::pair<std::size_t, std::int32_t> Vocabulary::Pieces::longest_match(std::string_view text) const {
-    for (std::size_t length = std::min(text.size(), longest); length > 0; --length) {
-        const bool inside_character = length < text.size() && (static_cast<unsigned char>(text[length]) & 0xC0) == 0x80;
-        if (inside_character) continue;
-        const auto found = ids.find(text.substr(0, length));
-        if (found != ids.end()) return {length, found->second};
-    }
-    return {0, 0};
+    return words_.find(token);
 }
 
 }  // namespace strata::data

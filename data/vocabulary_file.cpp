@@ -44,34 +44,30 @@ std::vector<std::string> read_vocabulary_file(const std::filesystem::path& path)
     return tokens;
 }
 
-std::vector<std::string> tokens_of_json(const nlohmann::json& vocab, const std::filesystem::path& path) {
+std::vector<std::string> tokens_of_list(const nlohmann::ordered_json& list, const std::filesystem::path& path) {
     std::vector<std::string> tokens;
-    if (vocab.is_array()) {
-        for (const auto& token : vocab) {
-            if (!token.is_string()) user_error("{}: the vocabulary's entries must be strings", path.string());
-            tokens.push_back(token.get<std::string>());
-        }
-        return tokens;
-    }
-    if (!vocab.is_object()) user_error("{}: model.vocab must be an object from token to id", path.string());
-    std::vector<bool> taken;
-    for (const auto& [token, value] : vocab.items()) {
-        if (!value.is_number_integer() || value.get<std::int64_t>() < 0 || value.get<std::int64_t>() > largest_id) {
-            user_error("{}: the id of the token '{}' is {}; ids are whole numbers from 0 to {}", path.string(), token,
-                       value.dump(), largest_id);
-        }
-        const auto id = value.get<std::size_t>();
-        if (id >= tokens.size()) {
-            tokens.resize(id + 1);
-            taken.resize(id + 1);
-        }
-        if (taken[id]) {
-            user_error("{}: the tokens '{}' and '{}' both have the id {}", path.string(), tokens[id], token, id);
-        }
-        taken[id] = true;
-        tokens[id] = token;
+    for (const auto& token : list) {
+        if (!token.is_string()) user_error("{}: the vocabulary's entries must be strings", path.string());
+        tokens.push_back(token.get<std::string>());
     }
     return tokens;
+}
+
+void TokensById::add(const std::string& token, const nlohmann::ordered_json& value) {
+    if (!value.is_number_integer() || value.get<std::int64_t>() < 0 || value.get<std::int64_t>() > largest_id) {
+        user_error("{}: the id of the token '{}' is {}; ids are whole numbers from 0 to {}", path_.string(), token,
+                   value.dump(), largest_id);
+    }
+    const auto id = value.get<std::size_t>();
+    if (id >= tokens_.size()) {
+        tokens_.resize(id + 1);
+        taken_.resize(id + 1);
+    }
+    if (taken_[id]) {
+        user_error("{}: the tokens '{}' and '{}' both have the id {}", path_.string(), tokens_[id], token, id);
+    }
+    taken_[id] = true;
+    tokens_[id] = token;
 }
 
 }  // namespace strata::data

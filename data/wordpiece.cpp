@@ -1,10 +1,12 @@
 #include "data/wordpiece.h"
 
 #include <algorithm>
+#include <cstring>
 #include <utility>
 
 #include "core/error.h"
 #include "data/added_tokens.h"
+#include "data/ascii_words.h"
 #include "data/bert_normalizer.h"
 #include "data/tokenizer_files.h"
 #include "data/utf8.h"
@@ -56,10 +58,32 @@ std::pair<std::size_t, std::size_t> longest_first(std::size_t a, std::size_t b, 
     return a > b ? std::pair{kept_longer, kept_shorter} : std::pair{kept_shorter, kept_longer};
 }
 
-void truncate(std::vector<std::int32_t>& ids, std::size_t size, bool from_left) {
-    if (from_left) ids.erase(ids.begin(), ids.end() - static_cast<std::ptrdiff_t>(std::min(size, ids.size())));
-    if (ids.size() > size) ids.resize(size);
+/// Keeps so many of the ids from `begin` on, those at the left or at the right end.
+void truncate(std::vector<std::int32_t>& ids, std::size_t begin, std::size_t keep, bool from_left) {
+    const std::size_t excess = ids.size() - begin - keep;
+    if (excess == 0) return;
+    const auto cut =
+        from_left ? ids.begin() + static_cast<std::ptrdiff_t>(begin) : ids.end() - static_cast<std::ptrdiff_t>(excess);
+    ids.erase(cut, cut + static_cast<std::ptrdiff_t>(excess));
 }
+
+/// The word that is being read, normalised, with room behind it for PieceTable's keys.
+struct WordBuffer {
+    bool append(const NormalForm& form) {
+        if (size + form.size > most) return false;
+        std::memcpy(bytes + size, form.bytes.data(), form.bytes.size());
+        size += form.size;
+        characters += form.characters;
+        return true;
+    }
+    std::string_view text() const { return {bytes, size}; }
+    void clear() { size = characters = 0; }
+
+    static constexpr std::size_t most = 512;
+    char bytes[most + 16];
+    std::size_t size = 0;
+    std::size_t characters = 0;
+};
 
 }  // namespace
 
@@ -70,7 +94,8 @@ struct WordPieceTokenizer::State {
           normalizer(normalizer_options(config)),
           added(number_added_tokens(config.added_tokens, vocabulary)),
           raw_finder(make_finder(added, false, normalizer, config.split_special_tokens)),
-          normalized_finder(make_finder(added, true, normalizer, config.split_special_tokens)) {
+          normalized_finder(make_finder(added, true, normalizer, config.split_special_tokens)),
+          longest_word(static_cast<std::size_t>(config.max_input_chars_per_word)) {
         unk = required(vocabulary.id(config.unk_token), config.unk_token, "unk_token", source);
         cls = required(id_of(config.cls_token), config.cls_token, "cls_token", source);
         sep = required(id_of(config.sep_token), config.sep_token, "sep_token", source);
@@ -94,23 +119,74 @@ struct WordPieceTokenizer::State {
         return vocabulary.id(content);
     }
 
-    void append_text(std::string_view text, std::vector<std::int32_t>& ids) const {
-        const std::string normalized = normalizer.normalize(text);
-        if (normalized_finder.empty()) return append_words(normalized, ids);
-        for (const auto& piece : normalized_finder.split(normalized)) {
+    void append_tokens(std::string_view text, std::vector<std::int32_t>& ids) const {
+        if (const auto byte = find_invalid_utf8(text)) {
+            user_error("the text is not valid UTF-8 at byte {}; if it is Latin-1, say --encoding latin1", *byte + 1);
+        }
+        if (!raw_finder.may_find(text)) return append_text(text, ids);
+        for (const auto& piece : raw_finder.split(text)) {
             if (piece.id) {
                 ids.push_back(*piece.id);
             } else {
-                append_words(piece.text, ids);
+                append_text(piece.text, ids);
             }
         }
     }
 
-    void append_words(std::string_view normalized, std::vector<std::int32_t>& ids) const {
-        const auto longest = static_cast<std::size_t>(config.max_input_chars_per_word);
-        normalizer.for_each_word(normalized, [&](std::string_view word, std::size_t characters) {
-            if (characters > longest || !vocabulary.append_pieces(word, ids)) ids.push_back(unk);
-        });
+    /// The ids of valid UTF-8 without added tokens that are sought in the text as it was written.
+    void append_text(std::string_view text, std::vector<std::int32_t>& ids) const {
+        if (!normalized_finder.empty()) return append_normalized(text, ids);
+        while (!text.empty()) {
+            AsciiWords words;
+            const std::size_t taken = words.load(text, config.do_lower_case);
+            if (taken == 0) return append_any(text, ids);
+            words.for_each([&](std::string_view word) { append_padded(word, word.size(), ids); });
+            text.remove_prefix(taken);
+        }
+    }
+
+    /// Code point by code point, as long as none depends on its neighbours; then by normalising the text as a whole.
+    void append_any(std::string_view text, std::vector<std::int32_t>& ids) const {
+        const std::size_t before = ids.size();
+        WordBuffer word;
+        const auto finish = [&] {
+            if (word.characters > 0) append_padded(word.text(), word.characters, ids);
+            word.clear();
+        };
+        for (std::size_t at = 0; at < text.size();) {
+            UChar32 code_point = 0;
+            U8_NEXT_UNSAFE(text.data(), at, code_point);
+            const NormalForm& form = normalizer.form_of(code_point);
+            if (form.kind == NormalForm::Kind::part && word.append(form)) continue;
+            if (form.kind == NormalForm::Kind::nothing) continue;
+            if (form.kind == NormalForm::Kind::unknown || form.kind == NormalForm::Kind::part) {
+                ids.resize(before);
+                return append_normalized(text, ids);
+            }
+            finish();
+            if (form.kind == NormalForm::Kind::alone) {
+                word.append(form);
+                finish();
+            }
+        }
+        finish();
+    }
+
+    void append_normalized(std::string_view text, std::vector<std::int32_t>& ids) const {
+        const std::string normalized = normalizer.normalize(text);
+        for (const auto& piece : normalized_finder.split(normalized)) {
+            if (piece.id) {
+                ids.push_back(*piece.id);
+                continue;
+            }
+            normalizer.for_each_word(piece.text, [&](std::string_view word, std::size_t characters) {
+                if (characters > longest_word || !vocabulary.append_word(word, ids)) ids.push_back(unk);
+            });
+        }
+    }
+
+    void append_padded(std::string_view word, std::size_t characters, std::vector<std::int32_t>& ids) const {
+        if (characters > longest_word || !vocabulary.append_padded_word(word, ids)) ids.push_back(unk);
     }
 
     TokenizerConfig config;
@@ -119,6 +195,7 @@ struct WordPieceTokenizer::State {
     std::vector<NumberedToken> added;
     AddedTokenFinder raw_finder;
     AddedTokenFinder normalized_finder;
+    std::size_t longest_word;
     std::int32_t unk = 0;
     std::int32_t cls = 0;
     std::int32_t sep = 0;
@@ -135,48 +212,48 @@ WordPieceTokenizer::WordPieceTokenizer(std::vector<std::string> tokens, Tokenize
     : state_(std::make_shared<const State>(std::move(tokens), std::move(config), source)) {}
 
 std::vector<std::int32_t> WordPieceTokenizer::tokenize(std::string_view text) const {
-    if (const auto byte = find_invalid_utf8(text)) {
-        user_error("the text is not valid UTF-8 at byte {}; if it is Latin-1, say --encoding latin1", *byte + 1);
-    }
     std::vector<std::int32_t> ids;
     ids.reserve(text.size() / 4);
-    for (const auto& piece : state_->raw_finder.split(text)) {
-        if (piece.id) {
-            ids.push_back(*piece.id);
-        } else {
-            state_->append_text(piece.text, ids);
-        }
-    }
+    state_->append_tokens(text, ids);
     return ids;
 }
 
 WordPieceTokenizer::Encoding WordPieceTokenizer::encode(std::string_view text, std::optional<std::string_view> pair,
                                                         std::int64_t max_seq_length) const {
+    Encoding encoding;
+    encoding.ids.reserve((text.size() + (pair ? pair->size() : 0)) / 4 + 3);
+    const std::size_t first = append(text, pair, max_seq_length, encoding.ids);
+    encoding.token_types.assign(first, 0);
+    encoding.token_types.resize(encoding.ids.size(), 1);
+    return encoding;
+}
+
+std::size_t WordPieceTokenizer::append(std::string_view text, std::optional<std::string_view> pair,
+                                       std::int64_t max_seq_length, std::vector<std::int32_t>& ids) const {
     const std::int64_t specials = pair ? 3 : 2;
     if (max_seq_length < specials) {
         user_error("max_seq_length is {}, but [CLS] and [SEP] alone are {} tokens; give a larger one", max_seq_length,
                    specials);
     }
-    auto a = tokenize(text);
-    auto b = pair ? tokenize(*pair) : std::vector<std::int32_t>{};
-    const auto [keep_a, keep_b] =
-        longest_first(a.size(), b.size(), static_cast<std::size_t>(max_seq_length - specials));
-    truncate(a, keep_a, state_->config.truncate_left);
-    truncate(b, keep_b, state_->config.truncate_left);
-
-    Encoding encoding;
-    auto& ids = encoding.ids;
-    ids.reserve(a.size() + b.size() + 3);
+    const auto room = static_cast<std::size_t>(max_seq_length - specials);
+    const bool from_left = state_->config.truncate_left;
+    const std::size_t start = ids.size();
     ids.push_back(state_->cls);
-    ids.insert(ids.end(), a.begin(), a.end());
-    ids.push_back(state_->sep);
-    encoding.token_types.assign(ids.size(), 0);
-    if (pair) {
-        ids.insert(ids.end(), b.begin(), b.end());
+    state_->append_tokens(text, ids);
+    if (!pair) {
+        truncate(ids, start + 1, std::min(ids.size() - start - 1, room), from_left);
         ids.push_back(state_->sep);
-        encoding.token_types.resize(ids.size(), 1);
+        return ids.size() - start;
     }
-    return encoding;
+    auto b = tokenize(*pair);
+    const auto [keep_a, keep_b] = longest_first(ids.size() - start - 1, b.size(), room);
+    truncate(ids, start + 1, keep_a, from_left);
+    truncate(b, 0, keep_b, from_left);
+    ids.push_back(state_->sep);
+    const std::size_t first = ids.size() - start;
+    ids.insert(ids.end(), b.begin(), b.end());
+    ids.push_back(state_->sep);
+    return first;
 }
 
 std::size_t WordPieceTokenizer::vocab_size() const {
@@ -193,6 +270,34 @@ std::string WordPieceTokenizer::token(std::int32_t id) const {
     }
     STRATA_CHECK(id >= 0 && static_cast<std::size_t>(id) < state_->id_limit, "id {} of {}", id, state_->id_limit);
     return static_cast<std::size_t>(id) < state_->vocabulary.size() ? state_->vocabulary.token(id) : std::string();
+}
+
+std::string WordPieceTokenizer::identity() const {
+    const TokenizerConfig& config = state_->config;
+    std::string bytes;
+    const auto add = [&](std::string_view part) {
+        bytes.append(std::to_string(part.size())).append(1, ':').append(part);
+    };
+    const auto add_number = [&](std::int64_t number) { add(std::to_string(number)); };
+    for (std::size_t i = 0; i < state_->vocabulary.size(); ++i)
+        add(state_->vocabulary.token(static_cast<std::int32_t>(i)));
+    for (const bool flag :
+         {config.clean_text, config.do_lower_case, config.strip_accents.value_or(config.do_lower_case),
+          config.tokenize_chinese_chars, config.split_special_tokens, config.truncate_left}) {
+        add_number(flag);
+    }
+    add_number(config.max_input_chars_per_word);
+    add(config.continuing_prefix);
+    for (const std::int32_t id : {state_->unk, state_->cls, state_->sep}) add_number(id);
+    for (const auto& [token, id] : state_->added) {
+        add(token.content);
+        add_number(id);
+        for (const bool flag :
+             {token.special, token.normalized, token.single_word, token.strip_left, token.strip_right}) {
+            add_number(flag);
+        }
+    }
+    return bytes;
 }
 
 std::int32_t WordPieceTokenizer::unk_id() const {

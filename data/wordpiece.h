@@ -41,12 +41,19 @@ class WordPieceTokenizer {
     /// a [SEP] [SEP].
     Encoding encode(std::string_view text, std::optional<std::string_view> pair, std::int64_t max_seq_length) const;
 
+    /// The same, appended to `ids`. Returns how many of them are of type 0.
+    std::size_t append(std::string_view text, std::optional<std::string_view> pair, std::int64_t max_seq_length,
+                       std::vector<std::int32_t>& ids) const;
+
     /// Ids are below this number, added tokens included.
     std::size_t vocab_size() const;
     /// The id of an added token or a vocabulary entry, "##" included.
     std::optional<std::int32_t> id(std::string_view token) const;
     /// The token of an id below vocab_size(); empty for an id that no token has.
     std::string token(std::int32_t id) const;
+
+    /// Everything that decides ids, as bytes: tokenizers with the same give every text the same.
+    std::string identity() const;
 
     std::int32_t unk_id() const;
     std::int32_t cls_id() const;

@@ -15,6 +15,8 @@ MpiEnvironment::MpiEnvironment(int* argc, char*** argv) : exceptions_(std::uncau
     if (running != 0) return;
     // Not overwritten: who set it knows why.
     ::setenv("OMPI_MCA_io", "^ompio", 0);
+    // Without mpirun, Open MPI would start a daemon of its own, for processes that nobody will spawn.
+    ::setenv("OMPI_MCA_ess_singleton_isolated", "1", 0);
     int provided = 0;
     if (MPI_Init_thread(argc, argv, MPI_THREAD_MULTIPLE, &provided) != MPI_SUCCESS)
         system_error("MPI could not be initialised");

@@ -83,7 +83,7 @@ void fill(torch::Tensor& parameter, const std::string& name, const Stored& store
                    stored.file->path().string(), stored.name, fmt::join(info.shape, ", "), name,
                    fmt::join(parameter.sizes().vec(), ", "));
     }
-    parameter.copy_(stored.file->load(stored.name));
+    stored.file->load_into(stored.name, parameter);
 }
 
 void initialise(torch::Tensor& parameter, const std::string& name, const BertConfig& config, std::uint64_t seed) {

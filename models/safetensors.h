@@ -35,8 +35,14 @@ class SafetensorsFile {
     const std::map<std::string, std::string>& metadata() const { return metadata_; }
     const std::filesystem::path& path() const { return file_.path(); }
 
+    /// Throws UserError when there is no such tensor.
+    const TensorInfo& info(const std::string& name) const;
+
     /// A copy that owns its memory, in the file's dtype. Throws UserError when there is no such tensor.
     torch::Tensor load(const std::string& name) const;
+
+    /// Into a tensor of the same shape, whose type it takes on: without a copy between, where the types are alike.
+    void load_into(const std::string& name, torch::Tensor& tensor) const;
 
   private:
     MappedFile file_;

@@ -182,10 +182,25 @@ SafetensorsFile::SafetensorsFile(const std::filesystem::path& path) : file_(path
     check_coverage(tensors_, data_size, where);
 }
 
-torch::Tensor SafetensorsFile::load(const std::string& name) const {
+const TensorInfo& SafetensorsFile::info(const std::string& name) const {
     const auto found = tensors_.find(name);
     if (found == tensors_.end()) user_error("{}: there is no tensor '{}'", path().string(), name);
-    const TensorInfo& info = found->second;
+    return found->second;
+}
+
+void SafetensorsFile::load_into(const std::string& name, torch::Tensor& tensor) const {
+    const TensorInfo& stored = info(name);
+    STRATA_CHECK(tensor.sizes() == torch::IntArrayRef(stored.shape), "{} is of another shape", name);
+    if (tensor.scalar_type() != stored.dtype || !tensor.is_contiguous() || !tensor.is_cpu()) {
+        tensor.copy_(load(name));
+        return;
+    }
+    const std::uint64_t bytes = stored.end - stored.begin;
+    if (bytes > 0) std::memcpy(tensor.mutable_data_ptr(), file_.bytes().data() + data_begin_ + stored.begin, bytes);
+}
+
+torch::Tensor SafetensorsFile::load(const std::string& name) const {
+    const TensorInfo& info = this->info(name);
     torch::Tensor tensor = torch::empty(info.shape, info.dtype);
     const std::uint64_t bytes = info.end - info.begin;
     if (bytes > 0) std::memcpy(tensor.mutable_data_ptr(), file_.bytes().data() + data_begin_ + info.begin, bytes);
@@ -195,12 +210,13 @@ torch::Tensor SafetensorsFile::load(const std::string& name) const {
 void read_tensors(const SafetensorsFile& file, const std::vector<std::pair<std::string, torch::Tensor>>& tensors) {
     const torch::NoGradGuard no_grad;
     for (const auto& [name, tensor] : tensors) {
-        const torch::Tensor stored = file.load(name);
-        if (stored.scalar_type() != tensor.scalar_type() || stored.sizes() != tensor.sizes()) {
+        const TensorInfo& stored = file.info(name);
+        if (stored.dtype != tensor.scalar_type() || tensor.sizes() != torch::IntArrayRef(stored.shape)) {
             user_error("{}: tensor '{}' is not of the model's type and shape; it is another model's",
                        file.path().string(), name);
         }
-        tensor.copy_(stored);
+        torch::Tensor target = tensor;
+        file.load_into(name, target);
     }
 }
 

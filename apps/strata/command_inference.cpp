@@ -14,10 +14,22 @@
 #include "dist/agreement.h"
 
 namespace strata::app {
+namespace {
+
+Experiment load(const Config& config, bool needs_labels, dist::Communicator& communicator) {
+    Experiment experiment = dist::collectively(communicator, "loading model and data",
+                                               [&] { return load_for_inference(config, needs_labels); });
+    if (communicator.rank() == 0) {
+        // Standard output is the results'.
+        for (const auto& note : experiment.data_notes) std::fprintf(stderr, "%s\n", note.c_str());
+    }
+    return experiment;
+}
+
+}  // namespace
 
 int run_evaluate(const Config& config, dist::MpiCommunicator& communicator) {
-    const Experiment experiment =
-        dist::collectively(communicator, "loading model and data", [&] { return load_for_inference(config, true); });
+    const Experiment experiment = load(config, true, communicator);
     const nlohmann::json results = evaluate_sets(config, experiment, communicator);
     if (communicator.rank() != 0) return exit_done;
     std::printf("%s\n", results.dump(4).c_str());
@@ -30,8 +42,7 @@ int run_evaluate(const Config& config, dist::MpiCommunicator& communicator) {
 
 int run_predict(const Config& config, dist::MpiCommunicator& communicator) {
     if (config.output.empty()) user_error("--output is missing: name the file to write predictions to");
-    const Experiment experiment =
-        dist::collectively(communicator, "loading model and data", [&] { return load_for_inference(config, false); });
+    const Experiment experiment = load(config, false, communicator);
     const Corpus& corpus = *experiment.test;
     Progress bar(Progress::mode_of(config.progress, communicator.rank()), "predict",
                  batch_count(corpus.size(), config.per_device_eval_batch_size));

@@ -73,6 +73,7 @@ int run_lr_find(const Config& config, dist::MpiCommunicator& communicator) {
         communicator, "planning", [&] { return naming_places(config, [&] { return groups_to_test(config, plan); }); });
     dist::require_equal_everywhere(communicator, "the plan", plan.hash());
 
+    for (const auto& note : experiment.data_notes) say(communicator, note);
     say(communicator, fmt::format("range test: {} of at most {} updates of {} samples, on {} rank(s) of {} thread(s)\n",
                                   groups.size() == 1 ? "one" : fmt::format("{}, one after another,", groups.size()),
                                   config.num_it, length.global_batch_size, communicator.size(), thread_count()));

@@ -179,6 +179,7 @@ int run_train(const Config& config, dist::MpiCommunicator& communicator) {
 
     say(communicator, experiment.load_report);
     say(communicator, data_summary(experiment));
+    for (const auto& note : experiment.data_notes) say(communicator, note);
     say(communicator, fmt::format("job: {} rank(s) of {} thread(s); {} updates of {} samples", communicator.size(),
                                   thread_count(), length.total_steps, length.global_batch_size));
     say(communicator, optim::plan_table(plan, model_costs(config, plan, experiment.train->size())));

@@ -107,6 +107,7 @@ struct Config {
     // Run
     std::string output_dir;
     bool overwrite_output_dir = false;
+    std::string cache_dir;
     std::string resume_from_checkpoint;
     bool allow_changes = false;
     std::int64_t seed = 42;

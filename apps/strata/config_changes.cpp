@@ -28,6 +28,7 @@ bool is_free_to_change(const std::string& key) {
                              "progress",
                              "report_to",
                              "cache_frozen",
+                             "cache_dir",
                              "validation_file",
                              "test_file",
                              "per_device_eval_batch_size",

@@ -1,8 +1,8 @@
 #include "apps/strata/corpus.h"
 
-#include <optional>
-#include <string_view>
+#include <utility>
 
+#include "core/error.h"
 #include "data/packed_batch.h"
 
 namespace strata::app {
@@ -28,19 +28,14 @@ std::vector<double> Corpus::labels_of(std::span<const std::int64_t> samples) con
     return labels;
 }
 
-TextCorpus::TextCorpus(const data::Dataset& dataset, const data::WordPieceTokenizer& tokenizer,
-                       std::int64_t max_seq_length)
-    : Corpus(dataset.path, dataset.has_labels, labels_in(dataset)) {
-    encodings_.reserve(dataset.examples.size());
-    for (const auto& example : dataset.examples) {
-        std::optional<std::string_view> pair;
-        if (example.text_b) pair = *example.text_b;
-        encodings_.push_back(tokenizer.encode(example.text_a, pair, max_seq_length));
-    }
+TextCorpus::TextCorpus(const data::Dataset& dataset, data::TokenSequencesView tokens,
+                       std::shared_ptr<const void> holder)
+    : Corpus(dataset.path, dataset.has_labels, labels_in(dataset)), tokens_(tokens), holder_(std::move(holder)) {
+    STRATA_CHECK(tokens_.size() == labels().size(), "tokens of {} inputs for {}", tokens_.size(), labels().size());
 }
 
 std::int64_t TextCorpus::length(std::int64_t sample) const {
-    return static_cast<std::int64_t>(encodings_[static_cast<std::size_t>(sample)].ids.size());
+    return static_cast<std::int64_t>(tokens_[static_cast<std::size_t>(sample)].ids.size());
 }
 
 models::Input TextCorpus::input(std::span<const std::int64_t> samples, std::int64_t first_position) const {
@@ -48,9 +43,7 @@ models::Input TextCorpus::input(std::span<const std::int64_t> samples, std::int6
     sequences.reserve(samples.size());
     for (std::size_t i = 0; i < samples.size(); ++i) {
         const auto index = static_cast<std::size_t>(samples[i]);
-        const auto& encoding = encodings_[index];
-        sequences.push_back(
-            {encoding.ids, encoding.token_types, labels()[index], first_position + static_cast<std::int64_t>(i)});
+        sequences.push_back({tokens_[index], labels()[index], first_position + static_cast<std::int64_t>(i)});
     }
     data::PackedBatch batch = data::pack(sequences);
     return models::PackedInput::from_vectors(batch.input_ids, batch.token_type_ids, batch.position_ids,

@@ -2,12 +2,13 @@
 #pragma once
 
 #include <filesystem>
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "data/dataset.h"
-#include "data/wordpiece.h"
+#include "data/token_sequences.h"
 #include "models/model.h"
 
 namespace strata::app {
@@ -48,15 +49,16 @@ class Corpus {
 /// Texts as token ids, packed without padding.
 class TextCorpus : public Corpus {
   public:
-    /// Tokenizes every example; inputs longer than `max_seq_length` tokens are cut as Hugging Face cuts them.
-    TextCorpus(const data::Dataset& dataset, const data::WordPieceTokenizer& tokenizer, std::int64_t max_seq_length);
+    /// `tokens` are those of the dataset's examples; `holder` keeps alive what they are views of.
+    TextCorpus(const data::Dataset& dataset, data::TokenSequencesView tokens, std::shared_ptr<const void> holder);
 
     std::int64_t length(std::int64_t sample) const override;
 
   private:
     models::Input input(std::span<const std::int64_t> samples, std::int64_t first_position) const override;
 
-    std::vector<data::WordPieceTokenizer::Encoding> encodings_;
+    data::TokenSequencesView tokens_;
+    std::shared_ptr<const void> holder_;
 };
 
 }  // namespace strata::app

@@ -31,7 +31,8 @@ optim::Manifest manifest_of(const models::Model& model);
 struct Experiment {
     std::filesystem::path model_source;  ///< the folder or file that the model came from
     std::shared_ptr<models::Model> network;
-    std::string load_report;  ///< for people: what of the model was loaded, what is new
+    std::string load_report;              ///< for people: what of the model was loaded, what is new
+    std::vector<std::string> data_notes;  ///< for people: what of the data is worth a line
     data::LabelSet labels;
     std::filesystem::path tokenizer_folder;  ///< whose files go with the saved model; empty where there is no text
     std::shared_ptr<const data::WordPieceTokenizer> tokenizer;

@@ -2,6 +2,8 @@
 
 #include <torch/types.h>
 
+#include "apps/strata/threads.h"
+#include "apps/strata/token_cache.h"
 #include "core/error.h"
 
 namespace strata::app {
@@ -26,7 +28,10 @@ std::shared_ptr<const Corpus> load_corpus(const Config& config, Experiment& expe
                                           data::Split split) {
     if (experiment.images) return load_images(config, experiment, path, split);
     const auto dataset = data::read_dataset(path, read_options(config, split), &experiment.labels);
-    return std::make_shared<TextCorpus>(dataset, *experiment.tokenizer, experiment.sequence_limit);
+    HeldTokens held =
+        tokens_of(dataset, *experiment.tokenizer, experiment.sequence_limit, thread_count(), config.cache_dir);
+    if (!held.note.empty()) experiment.data_notes.push_back(std::move(held.note));
+    return std::make_shared<TextCorpus>(dataset, held.tokens, std::move(held.holder));
 }
 
 void load_evaluation(const Config& config, Experiment& experiment, const std::string& path) {

@@ -13,10 +13,8 @@ using ::testing::IsEmpty;
 
 TEST(PackedBatch, PutsSequencesEndToEnd) {
     const std::vector<std::int32_t> a = {101, 7, 102};
-    const std::vector<std::int32_t> a_types = {0, 0, 0};
     const std::vector<std::int32_t> b = {101, 8, 102, 9, 102};
-    const std::vector<std::int32_t> b_types = {0, 0, 0, 1, 1};
-    const std::vector<SequenceView> sequences = {{a, a_types, 1.0, 5}, {b, b_types, 2.5, 3}};
+    const std::vector<SequenceView> sequences = {{{a, 3}, 1.0, 5}, {{b, 3}, 2.5, 3}};
 
     const PackedBatch batch = pack(sequences);
 
@@ -39,9 +37,8 @@ TEST(PackedBatch, MayBeEmpty) {
 
 TEST(PackedBatch, RefusesSequencesThatCannotBe) {
     const std::vector<std::int32_t> ids = {101, 102};
-    const std::vector<std::int32_t> types = {0};
-    EXPECT_THROW(pack(std::vector<SequenceView>{{ids, types, 0, 0}}), std::logic_error);
-    EXPECT_THROW(pack(std::vector<SequenceView>{{{}, {}, 0, 0}}), std::logic_error);
+    EXPECT_THROW(pack(std::vector<SequenceView>{{{ids, 3}, 0, 0}}), std::logic_error);
+    EXPECT_THROW(pack(std::vector<SequenceView>{{{{}, 0}, 0, 0}}), std::logic_error);
 }
 
 }  // namespace
