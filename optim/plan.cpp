@@ -105,6 +105,10 @@ Slice Plan::slice(std::size_t group, int rank) const {
     return slice_of(groups.at(group).elements, rank, world_size, slice_alignment());
 }
 
+ComputeType Plan::gradient_type() const {
+    return zero_stage == 1 && micro_batches > 1 ? ComputeType::fp32 : compute;
+}
+
 std::int64_t Plan::elements() const {
     std::int64_t sum = 0;
     for (const Group& group : groups) sum += group.elements;
@@ -122,6 +126,7 @@ Plan make_plan(const Manifest& manifest, const PlanConfig& config) {
     plan.zero_stage = config.zero_stage;
     plan.micro_batches = config.micro_batches;
     plan.deterministic = config.deterministic;
+    plan.compute = config.compute;
     for (const GroupDraft& draft : make_groups(manifest, config.policy, config.learning_rate)) {
         plan.groups.push_back(make_group(manifest, draft, config.policy.no_decay));
     }

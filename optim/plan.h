@@ -5,6 +5,7 @@
 // Units: elements, steps (updates, 0-based), bytes. All errors are UserErrors.
 #pragma once
 
+#include "optim/compute_type.h"
 #include "optim/manifest.h"
 #include "optim/optimizer.h"
 #include "optim/policy.h"
@@ -53,6 +54,7 @@ struct PlanConfig {
     int zero_stage = 1;     // 1 or 2
     int micro_batches = 1;  // of each rank in a step
     bool deterministic = false;
+    ComputeType compute = ComputeType::fp32;
 };
 
 /// What changes for a group before the update of `step`, the first of a stage.
@@ -84,6 +86,15 @@ struct Plan {
     /// Every sum over ranks, tensors or micro-batches in one order, so that any number of ranks gives the same bits;
     /// slices are whole tiles (optim/shard.h). Needs stage 2.
     bool deterministic = false;
+
+    /// What the network computes in. Not fp32: parameters are of this type, and each rank has fp32 masters of its own
+    /// slices, frozen groups' too.
+    ComputeType compute = ComputeType::fp32;
+
+    /// The type that gradients add up in on each rank and leave in: under stage 1 fp32 where several micro-batches add
+    /// up, since 16 bits would lose most of the later ones; else the network's. Sums over ranks are made in fp32;
+    /// under stage 2 they stay so.
+    ComputeType gradient_type() const;
 
     /// Elements that a slice's length is a multiple of, and how a group is shared out.
     std::int64_t slice_alignment() const;
@@ -126,9 +137,9 @@ Plan make_plan(const Manifest& manifest, const PlanConfig& config);
 /// Stage 2 keeps at most this many bytes of gradients that are on their way to their owners, or one group's.
 inline constexpr std::int64_t gradient_scratch_bytes = std::int64_t{64} << 20;
 
-/// fp32 bytes on one rank at one step: every group's parameters and every live group's gradients, both with their
-/// padding, and the optimizer state of the rank's own slices of the groups that hold some. Under stage 2 gradients are
-/// the own slices' sums, and what is on its way comes on top.
+/// Bytes on one rank at one step: every group's parameters and every live group's gradients, both with their padding,
+/// and the optimizer state of the rank's own slices of the groups that hold some; masters of all groups are state, too.
+/// Under stage 2 gradients are the own slices' sums in fp32, and what is on its way comes on top.
 struct RankMemory {
     std::int64_t parameter_bytes = 0;
     std::int64_t gradient_bytes = 0;

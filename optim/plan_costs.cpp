@@ -5,27 +5,23 @@
 
 namespace strata::optim {
 
-namespace {
-
-constexpr std::int64_t bytes_per_element = sizeof(float);
-
-}  // namespace
-
 RankMemory memory_per_rank(const Plan& plan, int rank, std::int64_t step) {
     RankMemory memory;
+    constexpr std::int64_t fp32_bytes = bytes_of(ComputeType::fp32);
     std::int64_t live = 0;
     std::int64_t largest = 0;
     for (std::size_t g = 0; g < plan.groups.size(); ++g) {
-        const std::int64_t padded = bytes_per_element * plan.padded_elements(g);
-        memory.parameter_bytes += padded;
+        const std::int64_t padded = plan.padded_elements(g);
+        const std::int64_t slice_bytes = fp32_bytes * plan.slice(g, rank).size();
+        memory.parameter_bytes += bytes_of(plan.compute) * padded;
+        if (plan.compute != ComputeType::fp32) memory.state_bytes += slice_bytes;
         if (plan.trainable(g, step)) {
-            memory.gradient_bytes += plan.zero_stage == 1 ? padded : padded / plan.world_size;
-            live += padded;
-            largest = std::max(largest, padded);
+            const std::int64_t gradients = bytes_of(plan.gradient_type()) * padded;
+            memory.gradient_bytes += plan.zero_stage == 1 ? gradients : fp32_bytes * padded / plan.world_size;
+            live += gradients;
+            largest = std::max(largest, gradients);
         }
-        if (plan.holds_state(g, step)) {
-            memory.state_bytes += bytes_per_element * state_tensors(plan.optimizer) * plan.slice(g, rank).size();
-        }
+        if (plan.holds_state(g, step)) memory.state_bytes += state_tensors(plan.optimizer) * slice_bytes;
     }
     if (plan.zero_stage == 2) memory.scratch_bytes = std::min(live, std::max(largest, gradient_scratch_bytes));
     return memory;
@@ -35,11 +31,12 @@ StepTraffic traffic_per_step(const Plan& plan, std::int64_t step) {
     std::int64_t live = 0;
     for (std::size_t g = 0; g < plan.groups.size(); ++g) {
         if (!plan.trainable(g, step)) continue;
-        live += bytes_per_element * plan.padded_elements(g);
+        live += plan.padded_elements(g);
     }
-    // Padding makes the bytes a multiple of the ranks, so nothing is rounded.
+    // Padding makes the elements a multiple of the ranks, so nothing is rounded.
     const std::int64_t once = live / plan.world_size * (plan.world_size - 1);
-    return {once * (plan.zero_stage == 1 ? 1 : plan.micro_batches), once};
+    return {once * bytes_of(plan.gradient_type()) * (plan.zero_stage == 1 ? 1 : plan.micro_batches),
+            once * bytes_of(plan.compute)};
 }
 
 }  // namespace strata::optim

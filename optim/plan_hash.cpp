@@ -91,6 +91,8 @@ Canonical serialise_update(const Plan& plan) {
     for (const Stage& stage : plan.stages) add_stage(out, stage);
     add_optimizer(out, plan.optimizer);
     out.integer(plan.total_steps);
+    // Not where it is fp32: plans that know of nothing else keep their hashes.
+    if (plan.compute != ComputeType::fp32) out.text(name_of(plan.compute));
     return out;
 }
 

@@ -176,6 +176,7 @@ nlohmann::json plan_json(const Plan& plan, const std::optional<ModelCosts>& cost
             {"total_steps", plan.total_steps},
             {"world_size", plan.world_size},
             {"zero_stage", plan.zero_stage},
+            {"compute_type", name_of(plan.compute)},
             {"transitions", transitions_json(plan)},
             {"memory", peak_memory_json(plan)},
             {"hash", fmt::format("{:016x}", plan.hash())},

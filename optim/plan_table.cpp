@@ -52,10 +52,11 @@ std::string stage_text(const Stage& stage) {
 }
 
 std::string heading(const Plan& plan) {
-    std::string out = fmt::format("Plan: policy {}, {} group{}, {} rank{}, ZeRO stage {}{}\n", policy_name(plan.policy),
-                                  plan.groups.size(), plural(plan.groups.size()), plan.world_size,
-                                  plural(static_cast<std::size_t>(plan.world_size)), plan.zero_stage,
-                                  plan.deterministic ? ", deterministic" : "");
+    std::string out = fmt::format(
+        "Plan: policy {}, {} group{}, {} rank{}, ZeRO stage {}{}{}\n", policy_name(plan.policy), plan.groups.size(),
+        plural(plan.groups.size()), plan.world_size, plural(static_cast<std::size_t>(plan.world_size)), plan.zero_stage,
+        plan.deterministic ? ", deterministic" : "",
+        plan.compute == ComputeType::fp32 ? "" : fmt::format(", {} with fp32 masters", name_of(plan.compute)));
     out += optimizer_text(plan.optimizer);
     if (plan.stages.size() == 1) return out + stage_text(plan.stages.front()) + "\n";
     return out + fmt::format("{} stages, {} steps\n", plan.stages.size(), grouped_digits(plan.total_steps));
