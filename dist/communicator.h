@@ -61,7 +61,7 @@ struct PartedView {
 };
 
 /// Parts to be summed over ranks, each to the rank that owns it. The own part's sum replaces it, or, with `into`, is
-/// added to that buffer: `count` elements of the same type and memory.
+/// added to that buffer: `count` elements in the same memory, fp32 where the parts are of 16 bits, else of their type.
 struct SummedParts {
     PartedView parts;
     void* into = nullptr;
@@ -145,6 +145,7 @@ class Communicator {
     /// Each rank gets the sum of its own parts; the other parts keep what they held. Several as one operation, counted
     /// as one call. An element is summed in the order of ranks, after what `into` holds, by rounding to its own type
     /// after each addition: so adding up micro-batch after micro-batch gives the same bits on any number of ranks.
+    /// 16-bit elements are added in fp32, and without `into` rounded once, at the end (to nearest, ties to even).
     Pending reduce_scatter_sum(std::span<const SummedParts> pieces);
     Pending reduce_scatter_sum(const PartedView& parts);
 

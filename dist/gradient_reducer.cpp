@@ -32,9 +32,13 @@ class GradientReducer::Hook final : public torch::autograd::FunctionPostHook {
     std::size_t source_;
 };
 
-GradientReducer::GradientReducer(int zero_stage, GroupStorage& storage, Communicator& communicator,
+GradientReducer::GradientReducer(const optim::Plan& plan, GroupStorage& storage, Communicator& communicator,
                                  ReducerOptions options)
-    : stage_(zero_stage), storage_(storage), communicator_(communicator), options_(options) {}
+    : stage_(plan.zero_stage),
+      storage_(storage),
+      communicator_(communicator),
+      options_(options),
+      type_(plan.gradient_type()) {}
 
 GradientReducer::~GradientReducer() {
     forget_layout();
@@ -61,7 +65,7 @@ void GradientReducer::lay_out() {
         parts_.push_back({.group = group, .sources = {}, .missing = 0, .on_its_way = 0, .scratch = {}});
         counts.push_back(storage_.parameter_parts(group).count);
     }
-    buckets_ = make_buckets(counts, options_.bucket_bytes / communicator_.size() / bytes_of(ElementType::float32));
+    buckets_ = make_buckets(counts, options_.bucket_bytes / communicator_.size() / bytes_of(type_));
     for (const GroupStorage::LiveParameter& place : storage_.live_parameters()) {
         std::vector<std::size_t>& neighbours = parts_[part_of_[place.group]].sources;
         const auto same_place = [&](std::size_t other) { return sources_[other].place.offset == place.offset; };
@@ -163,7 +167,8 @@ void GradientReducer::start(std::size_t index) {
         }
         if (part.missing > 0) fill_gaps(part);
         PartedView whole = storage_.parameter_parts(part.group);
-        whole.data = scratch_of(part).data_ptr<float>();
+        whole.data = scratch_of(part).data_ptr();
+        whole.type = element_type(type_);
         pieces.push_back({view_of(piece, whole), storage_.gradient_sums(part.group) + piece.begin});
     }
     under_way_.push_back({communicator_.reduce_scatter_sum(pieces), index});
@@ -195,19 +200,19 @@ torch::Tensor& GradientReducer::scratch_of(Part& part) {
     if (part.scratch.defined()) return part.scratch;
     const PartedView whole = storage_.parameter_parts(part.group);
     const std::int64_t size = whole.stride * communicator_.size();
-    const auto bytes = [](std::int64_t elements) { return elements * bytes_of(ElementType::float32); };
+    const auto bytes = [this](std::int64_t elements) { return elements * bytes_of(type_); };
     while (!under_way_.empty() && bytes(scratch_elements_ + size) > optim::gradient_scratch_bytes) wait_for_oldest();
     const auto fits = [&](const torch::Tensor& tensor) { return tensor.numel() == size; };
     const auto found = std::find_if(free_.begin(), free_.end(), fits);
     if (found == free_.end()) {
         free_.clear();  // they would count on top
-        part.scratch = torch::empty({size});
+        part.scratch = torch::empty({size}, scalar_type(type_));
     } else {
         part.scratch = std::move(*found);
         free_.erase(found);
     }
     scratch_elements_ += size;
-    const std::int64_t content = static_cast<std::int64_t>(storage_.parameters(part.group).size());
+    const std::int64_t content = storage_.elements(part.group);
     part.scratch.narrow(0, content, size - content).zero_();
     return part.scratch;
 }
@@ -217,7 +222,7 @@ void GradientReducer::release(Part& part) {
     scratch_elements_ -= part.scratch.numel();
     std::int64_t held = scratch_elements_ + part.scratch.numel();
     for (const torch::Tensor& tensor : free_) held += tensor.numel();
-    if (held * bytes_of(ElementType::float32) <= optim::gradient_scratch_bytes) free_.push_back(part.scratch);
+    if (held * bytes_of(type_) <= optim::gradient_scratch_bytes) free_.push_back(part.scratch);
     part.scratch = torch::Tensor();
 }
 

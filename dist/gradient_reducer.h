@@ -37,8 +37,8 @@ struct ReducerOptions {
 
 class GradientReducer {
   public:
-    /// Keeps references. `zero_stage` as the plan has it.
-    GradientReducer(int zero_stage, GroupStorage& storage, Communicator& communicator, ReducerOptions options);
+    /// Keeps references to storage and communicator.
+    GradientReducer(const optim::Plan& plan, GroupStorage& storage, Communicator& communicator, ReducerOptions options);
     ~GradientReducer();
     GradientReducer(const GradientReducer&) = delete;
     GradientReducer& operator=(const GradientReducer&) = delete;
@@ -92,6 +92,7 @@ class GradientReducer {
     GroupStorage& storage_;
     Communicator& communicator_;
     ReducerOptions options_;
+    optim::ComputeType type_;  // that gradients leave in
     std::int64_t layout_ = 0;  // the storage's, when the following were made
     std::vector<Source> sources_;
     std::vector<Part> parts_;           // the head's side first

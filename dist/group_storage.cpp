@@ -1,5 +1,7 @@
 #include "dist/group_storage.h"
 
+#include <algorithm>
+#include <array>
 #include <unordered_map>
 
 #include "core/error.h"
@@ -11,7 +13,22 @@ torch::Tensor arena_view(const torch::Tensor& arena, std::int64_t base, const op
     return arena.narrow(0, base + segment.offset, segment.elements).view(segment.shape);
 }
 
+PartedView parts_of(const torch::Tensor& arena, std::int64_t begin, std::int64_t stride, optim::ComputeType type) {
+    auto* const first = static_cast<std::byte*>(arena.data_ptr()) + begin * optim::bytes_of(type);
+    return {first, stride, stride, element_type(type), Memory::host};
+}
+
 }  // namespace
+
+ElementType element_type(optim::ComputeType type) {
+    constexpr std::array types{ElementType::float32, ElementType::bfloat16, ElementType::float16};
+    return types[static_cast<std::size_t>(type)];
+}
+
+torch::ScalarType scalar_type(optim::ComputeType type) {
+    constexpr std::array types{torch::kFloat32, torch::kBFloat16, torch::kHalf};
+    return types[static_cast<std::size_t>(type)];
+}
 
 GroupStorage::GroupStorage(const optim::Plan& plan, const NamedParameters& parameters, int rank)
     : plan_(plan), rank_(rank), places_(plan.groups.size()), group_steps_(plan.groups.size(), 0) {
@@ -26,8 +43,9 @@ void GroupStorage::lay_out_parameters() {
     for (std::size_t group = 0; group < places_.size(); ++group) {
         places_[group].parameter = end;
         end += plan_.padded_elements(group);
+        if (has_masters()) places_[group].master = torch::zeros({slice(group).size()});
     }
-    parameters_ = torch::zeros({end});
+    parameters_ = torch::zeros({end}, scalar_type(plan_.compute));
 }
 
 void GroupStorage::enter(std::int64_t step) {
@@ -69,7 +87,8 @@ void GroupStorage::lay_out_gradients() {
     // The old arena is freed, views and all, before the new one is made.
     for (Binding& binding : bindings_) binding.parameter.mutable_grad() = torch::Tensor();
     gradients_ = torch::Tensor();
-    gradients_ = torch::zeros({end});
+    // Autograd adds 16-bit gradients into an fp32 arena as well as into one of their own type.
+    gradients_ = torch::zeros({end}, whole_gradients() ? scalar_type(plan_.gradient_type()) : torch::kFloat32);
 }
 
 void GroupStorage::bind_gradients() {
@@ -98,10 +117,9 @@ void GroupStorage::bind(const NamedParameters& parameters) {
             const auto [first, fresh] = claimed.try_emplace(found->second.const_data_ptr(), group, &segment);
             STRATA_CHECK(fresh, "{} and {} are one tensor, but the plan has both", segment.name,
                          first->second.second->name);
-            const torch::Tensor home = arena_view(parameters_, places_[group].parameter, segment);
             STRATA_CHECK(found->second.sizes() == segment.shape && found->second.scalar_type() == torch::kFloat32,
                          "{} is not fp32 of the planned shape", segment.name);
-            home.copy_(found->second);
+            fill(group, segment, found->second);
         }
     }
     for (std::size_t i = 0; i < parameters.size(); ++i) {
@@ -109,6 +127,57 @@ void GroupStorage::bind(const NamedParameters& parameters) {
         STRATA_CHECK(found != claimed.end(), "the plan has no parameter {}", parameters[i].first);
         bind(parameters[i].first, parameters[i].second, found->second.first, *found->second.second);
     }
+}
+
+/// A parameter's values (fp32) into the arena, and what of it the rank owns into the master.
+void GroupStorage::fill(std::size_t group, const optim::Segment& segment, const torch::Tensor& values) {
+    const Place& place = places_[group];
+    arena_view(parameters_, place.parameter, segment).copy_(values);
+    if (!has_masters()) return;
+    const optim::Slice own = slice(group);
+    const std::int64_t begin = std::max(own.begin, segment.offset);
+    const std::int64_t end = std::min(own.end, segment.offset + segment.elements);
+    if (begin >= end) return;
+    const torch::Tensor flat = values.detach().reshape({-1}).narrow(0, begin - segment.offset, end - begin);
+    place.master.narrow(0, begin - own.begin, end - begin).copy_(flat);
+}
+
+void GroupStorage::set_values(const NamedParameters& values) {
+    const torch::NoGradGuard no_grad;
+    const std::unordered_map<std::string, torch::Tensor> by_name(values.begin(), values.end());
+    for (const Binding& binding : bindings_) {
+        const auto found = by_name.find(binding.name);
+        STRATA_CHECK(found != by_name.end() && found->second.sizes() == binding.segment->shape, "no values of {}",
+                     binding.name);
+        fill(binding.group, *binding.segment, found->second);
+    }
+}
+
+void GroupStorage::round_masters() {
+    if (!has_masters()) return;
+    const torch::NoGradGuard no_grad;
+    for (std::size_t group = 0; group < groups(); ++group) {
+        const optim::Slice own = slice(group);
+        parameters_.narrow(0, places_[group].parameter + own.begin, own.size()).copy_(places_[group].master);
+    }
+}
+
+torch::Tensor GroupStorage::masters(std::size_t group) {
+    const torch::NoGradGuard no_grad;
+    const std::int64_t padded = plan_.padded_elements(group);
+    if (!has_masters()) return parameters_.narrow(0, places_[group].parameter, padded);
+    torch::Tensor whole = torch::zeros({padded});
+    const optim::Slice own = slice(group);
+    whole.narrow(0, own.begin, own.size()).copy_(places_[group].master);
+    return whole;
+}
+
+GroupStorage::ParameterPlace GroupStorage::place_of(const torch::Tensor& parameter) const {
+    for (const Binding& binding : bindings_) {
+        if (binding.parameter.is_same(parameter)) return {binding.group, binding.segment->offset};
+    }
+    STRATA_CHECK(false, "a parameter that lies in no group");
+    return {};
 }
 
 void GroupStorage::bind(const std::string& name, torch::Tensor parameter, std::size_t group,
@@ -146,8 +215,7 @@ std::vector<GroupStorage::LiveParameter> GroupStorage::live_parameters() const {
 
 PartedView GroupStorage::gradient_parts(std::size_t group) {
     STRATA_CHECK(live(group) && whole_gradients(), "group {} has no whole gradient", group);
-    const std::int64_t stride = plan_.slice_stride(group);
-    return {gradients_.data_ptr<float>() + places_[group].gradient, stride, stride};
+    return parts_of(gradients_, places_[group].gradient, plan_.slice_stride(group), plan_.gradient_type());
 }
 
 float* GroupStorage::gradient_sums(std::size_t group) {
@@ -156,13 +224,11 @@ float* GroupStorage::gradient_sums(std::size_t group) {
 }
 
 std::span<float> GroupStorage::parameters(std::size_t group) {
-    return {parameters_.data_ptr<float>() + places_[group].parameter,
-            static_cast<std::size_t>(plan_.groups[group].elements)};
+    return {parameters_.data_ptr<float>() + places_[group].parameter, static_cast<std::size_t>(elements(group))};
 }
 
 PartedView GroupStorage::parameter_parts(std::size_t group) {
-    const std::int64_t stride = plan_.slice_stride(group);
-    return {parameters_.data_ptr<float>() + places_[group].parameter, stride, stride};
+    return parts_of(parameters_, places_[group].parameter, plan_.slice_stride(group), plan_.compute);
 }
 
 optim::Slice GroupStorage::slice(std::size_t group) const {
@@ -173,9 +239,20 @@ optim::SliceBuffers GroupStorage::buffers(std::size_t group) {
     const auto pointer = [](const torch::Tensor& state) { return state.defined() ? state.data_ptr<float>() : nullptr; };
     Place& place = places_[group];
     const std::int64_t begin = slice(group).begin;
+    const std::int64_t gradient = place.gradient + (whole_gradients() ? begin : 0);
     optim::SliceBuffers buffers;
-    buffers.param = parameters_.data_ptr<float>() + place.parameter + begin;
-    if (live(group)) buffers.grad = gradients_.data_ptr<float>() + place.gradient + (whole_gradients() ? begin : 0);
+    buffers.type = plan_.compute;
+    if (has_masters()) {
+        buffers.param = pointer(place.master);
+        buffers.rounded = static_cast<std::uint16_t*>(parameters_.data_ptr()) + place.parameter + begin;
+    } else {
+        buffers.param = parameters_.data_ptr<float>() + place.parameter + begin;
+    }
+    if (live(group) && gradients_.scalar_type() == torch::kFloat32) {
+        buffers.grad = gradients_.data_ptr<float>() + gradient;
+    } else if (live(group)) {
+        buffers.grad16 = static_cast<const std::uint16_t*>(gradients_.const_data_ptr()) + gradient;
+    }
     buffers.exp_avg = pointer(place.exp_avg);
     buffers.exp_avg_sq = pointer(place.exp_avg_sq);
     return buffers;
@@ -196,7 +273,9 @@ optim::RankMemory GroupStorage::memory() const {
         return tensor.defined() ? static_cast<std::int64_t>(tensor.nbytes()) : std::int64_t{0};
     };
     optim::RankMemory memory{bytes(parameters_), bytes(gradients_)};
-    for (const Place& place : places_) memory.state_bytes += bytes(place.exp_avg) + bytes(place.exp_avg_sq);
+    for (const Place& place : places_) {
+        memory.state_bytes += bytes(place.master) + bytes(place.exp_avg) + bytes(place.exp_avg_sq);
+    }
     return memory;
 }
 

@@ -5,8 +5,10 @@
 // group is padded in memory to N slices of one stride, so that collectives run in place; padding is zero and stays
 // zero. Groups follow the plan's order, the input's side first: the backward pass fills the gradient arena from its
 // end, so a run of finished groups is one contiguous piece, and the next forward pass reads the parameter arena from
-// its start. Under ZeRO stage 2 the second arena holds the sums of the own slices alone, and the backward pass leaves
-// gradients wherever it makes them (gradient_reducer.h collects them).
+// its start. Where the plan computes in 16 bits, both arenas are of that type (gradients as Plan::gradient_type()
+// says), and each rank keeps an fp32 master of its own slices, of frozen groups' too: the update works on masters and
+// rounds them into the arena, checkpoints hold masters. Under ZeRO stage 2 the second arena holds the sums of the own
+// slices alone, and the backward pass leaves gradients wherever it makes them (gradient_reducer.h collects them).
 //
 // A frozen group has parameters and nothing else: no gradient, requires_grad off, and no state unless the plan keeps it
 // for a later thaw. Where a stage of the plan begins, enter() gives and takes gradients and state on every rank alike;
@@ -14,7 +16,7 @@
 // plan knows; its other names are aliases of that memory.
 //
 // Autograd adds into the gradient views in place. Whoever drops or replaces a gradient (torch's zero_grad does by
-// default) cuts the model off from its storage; require_bound() finds that out. Units: elements of fp32. The plan's
+// default) cuts the model off from its storage; require_bound() finds that out. Units: elements. The plan's
 // segments and the named parameters must be the same (STRATA_CHECK).
 #pragma once
 
@@ -36,10 +38,15 @@ namespace strata::dist {
 
 using NamedParameters = std::vector<std::pair<std::string, torch::Tensor>>;
 
+/// What communicators call the type.
+ElementType element_type(optim::ComputeType type);
+torch::ScalarType scalar_type(optim::ComputeType type);
+
 class GroupStorage {
   public:
-    /// Moves the parameters' values into the arena and rebinds the tensors to it, ready for the plan's first step.
-    /// `rank` of plan.world_size. Keeps a reference to the plan.
+    /// Moves the parameters' values (fp32) into the arena and rebinds the tensors to it, ready for the plan's first
+    /// step: they are of the plan's compute type from here on. `rank` of plan.world_size. Keeps a reference to the
+    /// plan.
     GroupStorage(const optim::Plan& plan, const NamedParameters& parameters, int rank);
     GroupStorage(const GroupStorage&) = delete;
     GroupStorage& operator=(const GroupStorage&) = delete;
@@ -53,6 +60,9 @@ class GroupStorage {
 
     std::size_t groups() const { return places_.size(); }
     bool live(std::size_t group) const { return places_[group].gradient != no_place; }
+
+    /// Of a group, without padding.
+    std::int64_t elements(std::size_t group) const { return plan_.groups[group].elements; }
 
     /// One pass over what gradients are added up in.
     void zero_gradients();
@@ -71,11 +81,28 @@ class GroupStorage {
     /// A live group's gradients as the parts of all ranks, padding included. Stage 1 only.
     PartedView gradient_parts(std::size_t group);
 
-    /// Where the own slice of a live group's gradients adds up, padding included. Stage 2 only.
+    /// Where the own slice of a live group's gradients adds up, in fp32, padding included. Stage 2 only.
     float* gradient_sums(std::size_t group);
 
-    /// A group's parameters, unpadded.
+    /// A group's parameters, unpadded, where they are fp32 (STRATA_CHECK).
     std::span<float> parameters(std::size_t group);
+
+    /// Where a parameter of the model lies: its group, and the element there.
+    struct ParameterPlace {
+        std::size_t group = 0;
+        std::int64_t offset = 0;
+    };
+    ParameterPlace place_of(const torch::Tensor& parameter) const;
+
+    /// Gives the parameters these values, by their names in the model (all of them, fp32), as the constructor does.
+    void set_values(const NamedParameters& values);
+
+    /// Masters' values into the arena, the own slices' alone: after masters were loaded. Nothing to do in fp32.
+    void round_masters();
+
+    /// What gathers every rank's masters: a buffer of all parts of a group, fp32, the own part filled in. Where the
+    /// network computes in fp32, the parameters themselves.
+    torch::Tensor masters(std::size_t group);
 
     /// The same as the parts of all ranks, padding included: what a gather in place takes.
     PartedView parameter_parts(std::size_t group);
@@ -101,6 +128,7 @@ class GroupStorage {
         std::int64_t parameter = 0;        // offset of the group in the parameter arena
         std::int64_t gradient = no_place;  // offset in the gradient arena, of the own slice under stage 2
         bool holds_state = false;
+        torch::Tensor master;               // own slice; undefined where parameters are fp32
         torch::Tensor exp_avg, exp_avg_sq;  // own slice; undefined where there is none
     };
 
@@ -115,7 +143,9 @@ class GroupStorage {
     };
 
     bool whole_gradients() const { return plan_.zero_stage == 1; }
+    bool has_masters() const { return plan_.compute != optim::ComputeType::fp32; }
     void lay_out_parameters();
+    void fill(std::size_t group, const optim::Segment& segment, const torch::Tensor& values);
     void lay_out_gradients();
     void settle_state(std::size_t group, std::int64_t step);
     void bind_gradients();

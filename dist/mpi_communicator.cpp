@@ -99,9 +99,8 @@ class PackedGather final : public MpiOperation {
     Scratch scratch_;
 };
 
-void require_reachable(ElementType type, Memory memory, bool adds) {
+void require_reachable(Memory memory) {
     STRATA_CHECK(memory == Memory::host, "MPI reaches host memory only");
-    STRATA_CHECK(!adds || type == ElementType::float32 || type == ElementType::float64, "MPI cannot add 16-bit floats");
 }
 
 }  // namespace
@@ -157,13 +156,13 @@ void MpiCommunicator::meet() const {
 }
 
 std::unique_ptr<Operation> MpiCommunicator::start_all_reduce_sum(const BufferView& buffer) {
-    require_reachable(buffer.type, buffer.memory, true);
+    require_reachable(buffer.memory);
     const std::int64_t part = (buffer.count + size_ - 1) / size_;
     return start_reduction({{static_cast<std::byte*>(buffer.data), part, part, buffer.count}}, buffer.type, true);
 }
 
 std::unique_ptr<Operation> MpiCommunicator::start_all_gather(std::span<const PartedView> pieces) {
-    for (const PartedView& piece : pieces) require_reachable(piece.type, piece.memory, false);
+    for (const PartedView& piece : pieces) require_reachable(piece.memory);
     MPI_Request request = MPI_REQUEST_NULL;
     // One piece goes as it lies, gaps and all; several would be a call each, so they are packed.
     if (pieces.size() == 1) {
@@ -189,7 +188,7 @@ std::unique_ptr<Operation> MpiCommunicator::start_all_gather(std::span<const Par
 std::unique_ptr<Operation> MpiCommunicator::start_reduce_scatter_sum(std::span<const SummedParts> pieces) {
     std::vector<ReducedPiece> reduced;
     for (const auto& [parts, into] : pieces) {
-        require_reachable(parts.type, parts.memory, true);
+        require_reachable(parts.memory);
         STRATA_CHECK(parts.type == pieces.front().parts.type, "pieces of two types in one reduce-scatter");
         reduced.push_back({static_cast<std::byte*>(parts.data), parts.count, parts.stride,
                            parts.stride * (size_ - 1) + parts.count, static_cast<std::byte*>(into)});

@@ -1,8 +1,8 @@
 // The collectives over MPI, in host memory. Works wherever mpirun does.
 //
 // Each MpiCommunicator owns a duplicate of the communicator it was made from, so that its messages meet no one else's.
-// Counts may exceed what MPI's int arguments hold; they are split. Reductions take float32 and float64; gathers any
-// type. Errors: MPI's own words as a SystemError naming rank, host and operation.
+// Counts may exceed what MPI's int arguments hold; they are split. 16-bit floats are added in
+// fp32 (communicator.h). Errors: MPI's own words as a SystemError naming rank, host and operation.
 #pragma once
 
 #include <mpi.h>

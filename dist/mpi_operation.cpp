@@ -24,7 +24,7 @@ MPI_Datatype mpi_type_of(ElementType type) {
             return MPI_DOUBLE;
         case ElementType::bfloat16:
         case ElementType::float16:
-            return MPI_UINT16_T;  // moved, never added
+            return MPI_UINT16_T;  // moved; mpi_reduction.h adds
     }
     STRATA_CHECK(false, "unknown element type");
 }

@@ -6,32 +6,59 @@
 #include <utility>
 
 #include "core/error.h"
+#include "optim/compute_type.h"
 
 namespace strata::dist {
 namespace {
 
 constexpr int tag = 1;  // messages between two ranks keep their order, so one will do
 
-/// sum[i] = start[i] + terms[0][i] + terms[1][i] + ..., each addition rounded. `start` may be null; `sum` may be any of
-/// the others. In blocks, so that every buffer passes through the cache once.
+// What an element is in memory (Stored), and in what it is added up (Sum).
+
 template <typename Float>
-void fold(Float* sum, const Float* start, std::span<const Float* const> terms, std::int64_t count) {
+struct Plain {
+    using Stored = Float;
+    using Sum = Float;
+    static const Float* floats(const Float* from, Float* /*scratch*/, std::int64_t /*count*/) { return from; }
+    static void store(const Float* from, Float* to, std::int64_t count) { std::copy_n(from, count, to); }
+};
+
+template <optim::ComputeType type>
+struct Sixteen {
+    using Stored = std::uint16_t;
+    using Sum = float;
+    static const float* floats(const Stored* from, float* scratch, std::int64_t count) {
+        optim::widen(from, scratch, count, type);
+        return scratch;
+    }
+    static void store(const float* from, Stored* to, std::int64_t count) { optim::narrow(from, to, count, type); }
+};
+
+/// Adds the terms in their order, each addition rounded to Sum: to what `into` holds, or where that is null into
+/// `stored`, which may be one of them. In blocks, so that every buffer passes through the cache once.
+template <typename Element, typename Stored = typename Element::Stored, typename Sum = typename Element::Sum>
+void fold(Sum* into, Stored* stored, std::span<const Stored* const> terms, std::int64_t count) {
     constexpr std::int64_t block = 2048;
-    std::array<Float, block> values;
+    std::array<Sum, block> values;
+    std::array<Sum, block> scratch;
     for (std::int64_t begin = 0; begin < count; begin += block) {
         const std::int64_t size = std::min(block, count - begin);
         auto rest = terms;
-        const Float* first = start;
-        if (first == nullptr) {
-            first = rest.front();
+        if (into != nullptr) {
+            std::copy_n(into + begin, size, values.data());
+        } else {
+            std::copy_n(Element::floats(rest.front() + begin, scratch.data(), size), size, values.data());
             rest = rest.subspan(1);
         }
-        std::copy_n(first + begin, size, values.data());
-        for (const Float* term : rest) {
-            const Float* from = term + begin;
+        for (const Stored* term : rest) {
+            const Sum* from = Element::floats(term + begin, scratch.data(), size);
             for (std::int64_t i = 0; i < size; ++i) values[static_cast<std::size_t>(i)] += from[i];
         }
-        std::copy_n(values.data(), size, sum + begin);
+        if (into != nullptr) {
+            std::copy_n(values.data(), size, into + begin);
+        } else {
+            Element::store(values.data(), stored + begin, size);
+        }
     }
 }
 
@@ -139,32 +166,49 @@ void MpiReduction::progress() {
 
 void MpiReduction::wait() {
     settle();
-    if (type_ == ElementType::float32) {
-        add_received<float>();
-    } else {
-        add_received<double>();
+    switch (type_) {
+        case ElementType::float32:
+            add_received<Plain<float>>();
+            break;
+        case ElementType::float64:
+            add_received<Plain<double>>();
+            break;
+        case ElementType::bfloat16:
+            add_received<Sixteen<optim::ComputeType::bf16>>();
+            break;
+        case ElementType::float16:
+            add_received<Sixteen<optim::ComputeType::fp16>>();
+            break;
     }
     if (!gathers_) return;
     gather();
     settle();
 }
 
-template <typename Float>
+template <typename Element>
 void MpiReduction::add_received() {
-    std::vector<const Float*> terms(static_cast<std::size_t>(peers_.size));
     std::int64_t at = 0;
     for (const ReducedPiece& piece : pieces_) {
-        const Extent own = extent(piece, peers_.rank);
-        for (int distance = 1; distance < peers_.size; ++distance) {
-            terms[static_cast<std::size_t>(peer(distance))] = reinterpret_cast<const Float*>(received(distance)) + at;
-        }
-        auto* const data = reinterpret_cast<Float*>(own.data);
-        auto* const into = reinterpret_cast<Float*>(piece.into);
-        terms[static_cast<std::size_t>(peers_.rank)] = data;
-        // One rank's sum is what it has.
-        if (peers_.size > 1 || into != nullptr) fold<Float>(into != nullptr ? into : data, into, terms, own.count);
-        at += own.count;
+        add_piece<Element>(piece, at);
+        at += extent(piece, peers_.rank).count;
     }
+}
+
+/// `at`: where the piece's own part begins in what each other rank has sent.
+template <typename Element>
+void MpiReduction::add_piece(const ReducedPiece& piece, std::int64_t at) {
+    using Stored = typename Element::Stored;
+    // One rank's sum is what it has.
+    if (peers_.size == 1 && piece.into == nullptr) return;
+    const Extent own = extent(piece, peers_.rank);
+    auto* const data = reinterpret_cast<Stored*>(own.data);
+    std::vector<const Stored*> terms(static_cast<std::size_t>(peers_.size));
+    for (int distance = 1; distance < peers_.size; ++distance) {
+        terms[static_cast<std::size_t>(peer(distance))] = reinterpret_cast<const Stored*>(received(distance)) + at;
+    }
+    terms[static_cast<std::size_t>(peers_.rank)] = data;
+    fold<Element>(reinterpret_cast<typename Element::Sum*>(piece.into), data, std::span<const Stored* const>(terms),
+                  own.count);
 }
 
 /// Of an all-reduce's only piece.

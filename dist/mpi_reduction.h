@@ -3,7 +3,7 @@
 // messages that are all under way together; a reduce-scatter is the first round alone.
 //
 // Open MPI 4.1's own non-blocking all-reduce runs a schedule that misses shared memory's fast path (measured in
-// docs/measurements.md). Every element is summed in the order of ranks.
+// docs/measurements.md). Every element is summed in the order of ranks, 16-bit floats in fp32.
 #pragma once
 
 #include <mpi.h>
@@ -29,7 +29,7 @@ struct ReducedPiece {
     std::int64_t count = 0;     ///< of a part
     std::int64_t stride = 0;    ///< from one part's first element to the next one's
     std::int64_t end = 0;       ///< past the last part's last element, from data
-    std::byte* into = nullptr;  ///< what the own part's sum is added to; null: it replaces the own part
+    std::byte* into = nullptr;  ///< what the own part's sum is added to (fp32 for 16 bits); null: it replaces that part
 };
 
 /// Of one or several pieces of one type. All-reduce when it `gathers`, else reduce-scatter. All ranks must wait for
@@ -61,8 +61,10 @@ class MpiReduction final : public Operation {
     void exchange(Extent extent, std::vector<MPI_Request>& requests, const Start& start);
     void receive(Extent extent, int from);
     void send(Extent extent, int to);
-    template <typename Float>
+    template <typename Element>
     void add_received();
+    template <typename Element>
+    void add_piece(const ReducedPiece& piece, std::int64_t at);
     void gather();
     void settle();
 

@@ -66,19 +66,21 @@ ZeroOptimizer::ZeroOptimizer(const optim::Plan& plan, GroupStorage& storage, Com
       storage_(storage),
       communicator_(communicator),
       options_(options),
-      reducer_(plan.zero_stage, storage, communicator, {options.reduce_bytes, options.overlap}),
+      reducer_(plan, storage, communicator, {options.reduce_bytes, options.overlap}),
       tensors_(optim::tensor_of_sums(plan)) {
     STRATA_CHECK(plan.world_size == communicator.size(), "a plan for {} ranks on {}", plan.world_size,
                  communicator.size());
-    const std::int64_t element = bytes_of(ElementType::float32) * communicator.size();
-    STRATA_CHECK(options.reduce_bytes >= element && options.gather_bytes >= element,
+    if (plan.compute == optim::ComputeType::fp16) loss_scale_.emplace();
+    const std::int64_t ranks = communicator.size();
+    STRATA_CHECK(options.reduce_bytes >= ranks * bytes_of(plan.gradient_type()) &&
+                     options.gather_bytes >= ranks * bytes_of(plan.compute),
                  "collectives of {} and {} bytes hold no element of each rank", options.reduce_bytes,
                  options.gather_bytes);
 }
 
 void ZeroOptimizer::backward(const torch::Tensor& loss, bool last) {
     if (!traffic_) traffic_ = communicator_.traffic();
-    reducer_.backward(loss, last);
+    reducer_.backward(loss_scale_ && loss.defined() ? loss * scale() : loss, last);
 }
 
 StepReport ZeroOptimizer::step(const StepInput& input) {
@@ -86,6 +88,7 @@ StepReport ZeroOptimizer::step(const StepInput& input) {
     if (!traffic_) traffic_ = communicator_.traffic();
     StepReport report;
     report.reductions_in_backward = reducer_.started_early();
+    report.loss_scale = scale();
     Stopwatch watch;
     reducer_.finish();
     report.seconds.reduce = watch.lap();
@@ -106,6 +109,7 @@ StepReport ZeroOptimizer::step(const StepInput& input) {
         gather(true);
         report.seconds.gather = watch.lap();
     }
+    if (loss_scale_) loss_scale_->step(!report.skipped);
     if (input.telemetry) {
         weigh(std::move(telemetry), report);
         report.seconds.norm += watch.lap();
@@ -130,10 +134,10 @@ void ZeroOptimizer::measure(const StepInput& input, StepReport& report) {
     }
     double total = 0;
     for (const double sum : sums) {
-        report.group_grad_norms.push_back(std::sqrt(sum));
+        report.group_grad_norms.push_back(std::sqrt(sum) / scale());
         total += sum;
     }
-    report.grad_norm = std::sqrt(total);
+    report.grad_norm = std::sqrt(total) / scale();
     report.skipped = !std::isfinite(report.grad_norm) || !std::isfinite(report.loss);
 }
 
@@ -175,7 +179,8 @@ void ZeroOptimizer::update(const StepInput& input, double grad_norm, std::span<o
         if (storage_.live(group)) ++storage_.group_steps()[group];
     }
     const auto hypers = optim::make_hypers(plan_, input.step, storage_.group_steps());
-    const optim::UpdateControl control{static_cast<float>(clip_coefficient(grad_norm, input.max_grad_norm)), true};
+    const double clip = clip_coefficient(grad_norm, input.max_grad_norm);
+    const optim::UpdateControl control{static_cast<float>(clip / scale()), true};
     if (plan_.optimizer.kind != optim::OptimizerKind::lamb) {
         optim::fused_update_cpu(plan_.optimizer.kind, spans_, hypers, control, telemetry);
         return;
@@ -216,7 +221,24 @@ void ZeroOptimizer::weigh(std::vector<optim::GroupTelemetry> sums, StepReport& r
 
 void ZeroOptimizer::gather_parameters() {
     frozen_weights_.clear();
+    storage_.round_masters();
     gather(false);
+}
+
+NamedParameters ZeroOptimizer::full_parameters(const NamedParameters& like) {
+    std::vector<torch::Tensor> wholes;
+    const bool in_place = plan_.compute == optim::ComputeType::fp32;
+    for (std::size_t group = 0; group < storage_.groups(); ++group) {
+        const torch::Tensor& whole = wholes.emplace_back(storage_.masters(group));
+        const std::int64_t stride = plan_.slice_stride(group);
+        if (!in_place) communicator_.all_gather(PartedView{whole.data_ptr(), stride, stride}).wait();
+    }
+    NamedParameters full;
+    for (const auto& [name, parameter] : like) {
+        const GroupStorage::ParameterPlace place = storage_.place_of(parameter);
+        full.emplace_back(name, wholes[place.group].narrow(0, place.offset, parameter.numel()).view(parameter.sizes()));
+    }
+    return full;
 }
 
 void ZeroOptimizer::gather(bool live_only) {
@@ -227,7 +249,7 @@ void ZeroOptimizer::gather(bool live_only) {
         parts.push_back(storage_.parameter_parts(group));
         counts.push_back(parts.back().count);
     }
-    const std::int64_t elements = options_.gather_bytes / communicator_.size() / bytes_of(ElementType::float32);
+    const std::int64_t elements = options_.gather_bytes / communicator_.size() / bytes_of(plan_.compute);
     OperationsUnderWay under_way;
     for (const Bucket& bucket : make_buckets(counts, elements)) {
         std::vector<PartedView> pieces;

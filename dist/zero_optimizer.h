@@ -5,13 +5,15 @@
 //      the clip coefficient, and whether everything is finite
 //   3. one fused update of the own slices, each group at its own rate, clipping folded in; LAMB's in two passes around
 //      a small all-reduce of every tensor's norms
-//   4. updated slices are gathered, in buckets of equal bytes whatever groups they hold
+//   4. updated slices are gathered, in buckets of equal bytes whatever groups they hold, in the network's own type
 //   5. with telemetry, the update's sums of squares go into one more small all-reduce: norms of weights and changes
 //
 // The number of collectives is 1 + ceil(gradient bytes / reduce_bytes) + ceil(parameter bytes / gather_bytes), under
 // stage 2 the reductions once for each micro-batch: it depends on bytes (padding included), never on how many groups
 // there are. For a fixed number of ranks every bit of the result is the same each time, and the same on every rank. If
 // a gradient or the loss is not finite, all ranks skip the update: nothing changes by a bit, no group's step counts.
+// In fp16 the loss is scaled for the backward pass (optim/loss_scale.h) and the update takes the scale out again; a
+// skipped update lowers it. Every rank sees the same norms, so all have the same scale.
 //
 // A deterministic plan gives the same bits on any number of ranks, if the step is cut into the same micro-batches and
 // micro-batch j is rank j mod N's: sums of gradients have the order of micro-batches, and norms are sums over fixed
@@ -26,6 +28,7 @@
 #include "dist/communicator.h"
 #include "dist/gradient_reducer.h"
 #include "dist/group_storage.h"
+#include "optim/loss_scale.h"
 #include "optim/plan.h"
 
 namespace strata::dist {
@@ -56,6 +59,7 @@ struct StepReport {
     std::vector<double> group_weight_norms;   ///< after the update, frozen groups' too
     std::vector<double> group_update_ratios;  ///< ‖after - before‖ / ‖after‖; 0 when frozen, skipped or all zero
     bool skipped = false;
+    double loss_scale = 1;                    ///< of this update's backward pass
     std::int64_t reductions_in_backward = 0;  ///< that left before the backward pass had ended
     StepSeconds seconds;
     TrafficCounters traffic;  ///< what this rank sent for it
@@ -82,12 +86,21 @@ class ZeroOptimizer {
     /// The update. Under stage 1 the caller may have run the backward passes itself.
     StepReport step(const StepInput& input);
 
-    /// Brings every rank's slices of all groups to all: after slices were loaded from a checkpoint.
+    /// Brings every rank's slices of all groups to all: after slices (masters, in 16 bits) were loaded from a
+    /// checkpoint.
     void gather_parameters();
+
+    /// The model's parameters in fp32, by the names in `like`: masters of all ranks, where there are some. Collective.
+    NamedParameters full_parameters(const NamedParameters& like);
+
+    /// In fp16 alone; part of a run's state.
+    std::optional<optim::LossScale>& loss_scale() { return loss_scale_; }
+    const std::optional<optim::LossScale>& loss_scale() const { return loss_scale_; }
 
   private:
     void measure(const StepInput& input, StepReport& report);
     double sum_tiles(std::span<const double> micro_losses, std::span<double> group_sums);
+    double scale() const { return loss_scale_ ? static_cast<double>(loss_scale_->scale) : 1.0; }
     void update(const StepInput& input, double grad_norm, std::span<optim::GroupTelemetry> telemetry);
     void gather(bool live_only);
     void weigh(std::vector<optim::GroupTelemetry> sums, StepReport& report);
@@ -98,6 +111,7 @@ class ZeroOptimizer {
     Communicator& communicator_;
     ZeroOptions options_;
     GradientReducer reducer_;
+    std::optional<optim::LossScale> loss_scale_;
     std::vector<std::int32_t> tensors_;       // of each of LAMB's sums
     std::optional<TrafficCounters> traffic_;  // as the step found it
     std::int64_t layout_ = 0;                 // the storage's, when the spans were made

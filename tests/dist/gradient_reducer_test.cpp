@@ -150,7 +150,7 @@ TEST(OwnSlices, HoldTiedAndUnusedParametersGradients) {
     torch::Tensor twin = parameters[0].second.detach().set_requires_grad(true);
     parameters.emplace_back("twin", twin);
     GroupStorage storage(plan, parameters, communicator.rank());
-    GradientReducer reducer(2, storage, communicator, {.bucket_bytes = 1000});
+    GradientReducer reducer(plan, storage, communicator, {.bucket_bytes = 1000});
     for (int pass = 0; pass < 2; ++pass) {
         const torch::Tensor loss = (parameters[0].second * 2).sum() + (twin * 5).sum();
         reducer.backward(communicator.rank() == 0 ? loss : torch::Tensor(), pass == 1);

@@ -30,12 +30,14 @@ class Model {
     torch::Tensor loss(int rank, int ranks) const {
         const std::int64_t share = samples / ranks;
         const auto ids = ids_.narrow(0, rank * share, share);
-        const auto x = torch::embedding(at("word"), ids).mean(1);
+        // 16-bit parameters are computed with in fp32; their gradients are 16-bit.
+        const auto p = [this](const char* name) { return at(name).to(torch::kFloat32); };
+        const auto x = torch::embedding(p("word"), ids).mean(1);
         const auto gate =
-            torch::tanh(torch::matmul(torch::ones({1, 13}), at("kept.weight")).sum() + at("kept.bias").sum());
-        auto h = torch::tanh(torch::matmul(x, at("dense.weight")) + at("dense.bias")) * at("norm.weight") + gate;
-        h = h + at("out.bias").sum();
-        const auto logits = torch::matmul(h, at("head.weight")) + at("head.bias");
+            torch::tanh(torch::matmul(torch::ones({1, 13}), p("kept.weight")).sum() + p("kept.bias").sum());
+        auto h = torch::tanh(torch::matmul(x, p("dense.weight")) + p("dense.bias")) * p("norm.weight") + gate;
+        h = h + p("out.bias").sum();
+        const auto logits = torch::matmul(h, p("head.weight")) + p("head.bias");
         const auto sum = torch::nn::functional::cross_entropy(
             logits, labels_.narrow(0, rank * share, share),
             torch::nn::functional::CrossEntropyFuncOptions().reduction(torch::kSum));
