@@ -7,16 +7,20 @@
 namespace strata::models {
 namespace {
 
-/// Walks the network as forward does, in elements of fp32.
+constexpr std::int64_t fp32_bytes = sizeof(float);
+
+/// Walks the network as forward does, in bytes. Sums of rows are fp32 whatever the rest is.
 class Walk {
   public:
-    Walk(const BertConfig& config, const BatchSize& batch, const std::function<bool(const std::string&)>& trains)
+    Walk(const BertConfig& config, const BatchSize& batch, const std::function<bool(const std::string&)>& trains,
+         std::int64_t element_bytes)
         : trains_(trains),
+          element_(element_bytes),
           tokens_(batch.sequences * batch.length),
-          hidden_(tokens_ * config.hidden_size),
-          inner_(tokens_ * config.intermediate_size),
-          sums_(tokens_ * config.num_attention_heads),
-          weight_(config.hidden_size * config.intermediate_size),
+          hidden_(tokens_ * config.hidden_size * element_),
+          inner_(tokens_ * config.intermediate_size * element_),
+          sums_(tokens_ * config.num_attention_heads * fp32_bytes),
+          weight_(config.hidden_size * config.intermediate_size * element_),
           relu_(config.hidden_act == "relu") {}
 
     void embeddings(const BertConfig& config) {
@@ -27,7 +31,9 @@ class Walk {
             if (!trains_(name + table + ".weight")) continue;
             reaches_ = true;
             // Its gradient is made whole before it is added to the others; by then the layers' tensors are gone.
-            other_ = std::max(other_, rows * config.hidden_size + 2 * hidden_);
+            // In 16 bits its rows are added up in fp32 first.
+            const std::int64_t rows_sums = element_ < fp32_bytes ? 2 * tokens_ * config.hidden_size * fp32_bytes : 0;
+            other_ = std::max(other_, rows * config.hidden_size * element_ + 2 * hidden_ + rows_sums);
         }
         norm(name + "LayerNorm");
         passing_forward(4 * hidden_);  // words, types, positions and their sum
@@ -79,13 +85,13 @@ class Walk {
     /// LayerNorm saves its input, and each row's mean and deviation.
     void norm(const std::string& name) {
         reaches_ = reaches_ || trains_(name + ".weight") || trains_(name + ".bias");
-        if (reaches_) saved_ += hidden_ + 2 * tokens_;
+        if (reaches_) saved_ += hidden_ + 2 * tokens_ * fp32_bytes;
     }
 
     void passing_forward(std::int64_t elements) { other_ = std::max(other_, saved_ + elements); }
 
     const std::function<bool(const std::string&)>& trains_;
-    std::int64_t tokens_, hidden_, inner_, sums_, weight_;
+    std::int64_t element_, tokens_, hidden_, inner_, sums_, weight_;
     bool relu_;
     bool reaches_ = false;      // a gradient comes down to here
     std::int64_t saved_ = 0;    // until backward takes it
@@ -96,11 +102,11 @@ class Walk {
 }  // namespace
 
 std::int64_t activation_bytes(const BertConfig& config, const BatchSize& batch,
-                              const std::function<bool(const std::string&)>& trains) {
-    Walk walk(config, batch, trains);
+                              const std::function<bool(const std::string&)>& trains, std::int64_t element_bytes) {
+    Walk walk(config, batch, trains, element_bytes);
     walk.embeddings(config);
     for (std::int64_t i = 0; i < config.num_hidden_layers; ++i) walk.layer(i);
-    return walk.peak() * static_cast<std::int64_t>(sizeof(float));
+    return walk.peak();
 }
 
 }  // namespace strata::models

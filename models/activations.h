@@ -20,8 +20,9 @@ struct BatchSize {
 };
 
 /// Bytes at the peak of forward and backward over one micro-batch, beyond parameters and gradients. `trains` is asked
-/// for parameters by name.
+/// for parameters by name; `element_bytes` are of the type that the network computes in.
 std::int64_t activation_bytes(const BertConfig& config, const BatchSize& batch,
-                              const std::function<bool(const std::string&)>& trains);
+                              const std::function<bool(const std::string&)>& trains,
+                              std::int64_t element_bytes = sizeof(float));
 
 }  // namespace strata::models

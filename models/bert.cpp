@@ -7,6 +7,7 @@
 #include "core/error.h"
 #include "models/bert_modules.h"
 #include "models/hf_folder.h"
+#include "models/lookup.h"
 #include "models/packed_attention.h"
 
 namespace strata::models {
@@ -85,9 +86,9 @@ void Embeddings::check(const PackedInput& input) const {
 
 torch::Tensor Embeddings::forward(const PackedInput& input, const ForwardContext& context) const {
     check(input);
-    const torch::Tensor words = torch::embedding(word_embeddings->weight, input.input_ids, padding_id);
-    const torch::Tensor types = torch::embedding(token_type_embeddings->weight, input.token_type_ids);
-    const torch::Tensor positions = torch::embedding(position_embeddings->weight, input.position_ids);
+    const torch::Tensor words = lookup(word_embeddings->weight, input.input_ids, padding_id);
+    const torch::Tensor types = lookup(token_type_embeddings->weight, input.token_type_ids);
+    const torch::Tensor positions = lookup(position_embeddings->weight, input.position_ids);
     const torch::Tensor sum = words + types + positions;
     return packed_dropout(norm->forward(sum), context.layout, context.site(embeddings_site, dropout));
 }
@@ -206,11 +207,11 @@ torch::Tensor BertForSequenceClassification::fixed_part(const Input& any_input) 
 torch::Tensor BertForSequenceClassification::forward_from(const torch::Tensor& fixed,
                                                           const std::vector<std::int64_t>& sample_positions,
                                                           const std::optional<DropoutKey>& dropout) {
-    const torch::Tensor pooled = bert_->pool(fixed);
+    const torch::Tensor pooled = bert_->pool(fixed.to(classifier_->weight.scalar_type()));
     const ForwardContext context{nullptr, dropout, dropout_in_frozen()};
     const std::optional<DropoutSite> site = context.within(*classifier_).site(head_site, config_.head_dropout());
-    if (!site) return classifier_->forward(pooled);
-    return classifier_->forward(packed_dropout(pooled, make_pooled_layout(sample_positions), site));
+    const torch::Tensor kept = site ? packed_dropout(pooled, make_pooled_layout(sample_positions), site) : pooled;
+    return classifier_->forward(kept).to(torch::kFloat32);
 }
 
 }  // namespace strata::models

@@ -45,8 +45,11 @@ struct Dense : torch::nn::Module {
 
 struct Norm : torch::nn::Module {
     Norm(const BertConfig& config, torch::Device device);
+    /// In 16 bits on the CPU, LibTorch keeps a row's mean and deviation in the weights' type: fp32 they must be.
     torch::Tensor forward(const torch::Tensor& x) const {
-        return torch::layer_norm(x, {weight.size(0)}, weight, bias, epsilon);
+        const bool widens = x.is_cpu() && c10::isReducedFloatingType(x.scalar_type());
+        const auto type = widens ? torch::kFloat32 : weight.scalar_type();
+        return torch::layer_norm(x, {weight.size(0)}, weight.to(type), bias.to(type), epsilon);
     }
     double epsilon;
     torch::Tensor weight, bias;

@@ -47,6 +47,10 @@ torch::Tensor apply_factors(const torch::Tensor& x, const torch::Tensor& residua
     STRATA_CHECK(x.dim() == 2 && x.size(0) == layout.rows(), "dropout over {} rows of a layout with {}", x.size(0),
                  layout.rows());
     const std::int64_t width = x.size(1);
+    if (x.is_cpu() && c10::isReducedFloatingType(x.scalar_type())) {  // factors and sums in fp32, rounded once
+        const torch::Tensor added = residual.defined() ? residual.to(torch::kFloat32) : residual;
+        return apply_factors(x.to(torch::kFloat32), added, layout, site).to(x.scalar_type());
+    }
     if (x.scalar_type() != torch::kFloat32 || !x.is_cpu()) {
         const torch::Tensor dropped = x * dropout_factors(layout, width, site).to(x.options());
         return residual.defined() ? residual + dropped : dropped;

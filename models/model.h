@@ -35,8 +35,8 @@ class Model {
   public:
     virtual ~Model() = default;
 
-    /// [B, outputs]. With a key the model trains: it drops, and whatever else it does in training. Without one it is
-    /// evaluated. Gradients follow torch's grad mode.
+    /// [B, outputs], fp32 whatever type the parameters are of: a loss is made of fp32. With a key the model trains: it
+    /// drops, and whatever else it does in training. Without one it is evaluated. Gradients follow torch's grad mode.
     virtual torch::Tensor forward(const Input& input, const std::optional<DropoutKey>& dropout) = 0;
 
     // A network whose lower part is a fixed function of each sample can be computed from that part's outputs.

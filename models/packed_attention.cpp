@@ -128,10 +128,17 @@ void backward_long(const Plan& plan, const torch::Tensor& q, const torch::Tensor
     }
 }
 
+/// 16-bit tensors on the CPU are attended to in fp32, softmax and all; what is saved stays 16-bit.
+torch::Tensor computed(const torch::Tensor& x) {
+    return x.is_cpu() && c10::isReducedFloatingType(x.scalar_type()) ? x.to(torch::kFloat32) : x;
+}
+
 class PackedAttention : public torch::autograd::Function<PackedAttention> {
   public:
-    static torch::Tensor forward(torch::autograd::AutogradContext* context, const torch::Tensor& q,
-                                 const torch::Tensor& k, const torch::Tensor& v, const c10::intrusive_ptr<Plan>& plan) {
+    static torch::Tensor forward(torch::autograd::AutogradContext* context, const torch::Tensor& own_q,
+                                 const torch::Tensor& own_k, const torch::Tensor& own_v,
+                                 const c10::intrusive_ptr<Plan>& plan) {
+        const torch::Tensor q = computed(own_q), k = computed(own_k), v = computed(own_v);
         const torch::Tensor out = torch::empty_like(q);
         const torch::Tensor log_sum_exp = torch::empty({plan->heads, q.size(0)}, q.options());
         if (!plan->begins.empty()) {
@@ -143,18 +150,19 @@ class PackedAttention : public torch::autograd::Function<PackedAttention> {
             });
         }
         forward_long(*plan, q, k, v, out, log_sum_exp);
-        context->save_for_backward({q, k, v, log_sum_exp});
+        context->save_for_backward({own_q, own_k, own_v, log_sum_exp});
         context->saved_data["plan"] = torch::IValue::make_capsule(plan);
-        return out;
+        return out.to(own_q.scalar_type());
     }
 
     static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
                                                    const torch::autograd::variable_list& grads) {
         const auto saved = context->get_saved_variables();
-        const torch::Tensor &q = saved[0], &k = saved[1], &v = saved[2], &log_sum_exp = saved[3];
+        const torch::Tensor q = computed(saved[0]), k = computed(saved[1]), v = computed(saved[2]);
+        const torch::Tensor& log_sum_exp = saved[3];
         const auto capsule = context->saved_data["plan"].toCapsule();
         const auto& plan = static_cast<const Plan&>(*capsule);
-        const torch::Tensor grad = grads[0].contiguous();
+        const torch::Tensor grad = computed(grads[0]).contiguous();
         const torch::Tensor grad_q = torch::empty_like(q), grad_k = torch::empty_like(k), grad_v = torch::empty_like(v);
         if (!plan.begins.empty()) {
             const AttentionProblem problem = kernel_problem(plan, q, k, v);
@@ -166,7 +174,8 @@ class PackedAttention : public torch::autograd::Function<PackedAttention> {
             });
         }
         backward_long(plan, q, k, v, log_sum_exp, grad, grad_q, grad_k, grad_v);
-        return {grad_q, grad_k, grad_v, {}};
+        const auto type = saved[0].scalar_type();
+        return {grad_q.to(type), grad_k.to(type), grad_v.to(type), {}};
     }
 };
 
@@ -178,7 +187,7 @@ torch::Tensor packed_attention(const torch::Tensor& q, const torch::Tensor& k, c
     STRATA_CHECK(q.dim() == 2 && q.sizes() == k.sizes() && q.sizes() == v.sizes() && q.size(0) == layout->rows(),
                  "q, k and v must be [{} tokens, width]", layout->rows());
     STRATA_CHECK(heads > 0 && q.size(1) % heads == 0, "{} heads do not divide a width of {}", heads, q.size(1));
-    const bool kernel_can = q.is_cpu() && q.scalar_type() == torch::kFloat32;
+    const bool kernel_can = q.is_cpu() && q.scalar_type() != torch::kFloat64;
     return PackedAttention::apply(q.contiguous(), k.contiguous(), v.contiguous(),
                                   make_plan(heads, layout, dropout, short_limit, kernel_can));
 }
