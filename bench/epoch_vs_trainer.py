@@ -5,7 +5,7 @@
                                      [--out results.json]
 
 Data: `sentence<TAB>label`, with or without a header. Peers: Trainer fp32 and bf16, each with and without length grouping,
-on all cores; strata fp32 under mpirun with one thread a rank, one rank a core. All use batch 32, AdamW with weight decay,
+on all cores; strata fp32 and bf16 under mpirun with one thread a rank, one rank a core. All use batch 32, AdamW with weight decay,
 warm-up then linear decay, no saving, dropout as the model's config says. Speed is in real tokens (no padding counted) per second of training. Needs torch, transformers,
 accelerate and datasets for the peers; strata needs none of them.
 """
@@ -24,7 +24,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 BATCH, LEARNING_RATE, WEIGHT_DECAY, WARMUP, MAX_LENGTH, SEED = 32, 5e-5, 0.01, 0.06, 128, 42
 
 
-def run_strata(options, cores):
+def run_strata(options, cores, bf16):
     with tempfile.TemporaryDirectory() as out:
         command = ["mpirun", "--oversubscribe", "--bind-to", "none", "-np", str(cores)]
         if os.geteuid() == 0:
@@ -34,7 +34,7 @@ def run_strata(options, cores):
                     "--per_device_train_batch_size", str(BATCH // cores), "--learning_rate", str(LEARNING_RATE),
                     "--weight_decay", str(WEIGHT_DECAY), "--warmup_ratio", str(WARMUP),
                     "--max_seq_length", str(MAX_LENGTH), "--save_strategy", "no", "--seed", str(SEED),
-                    "--logging_steps", "50", "--progress", "off"]
+                    "--logging_steps", "50", "--progress", "off", "--bf16", str(bf16).lower()]
         subprocess.run(command, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.DEVNULL)
         result = json.loads(pathlib.Path(out, "run", "all_results.json").read_text())
         lines = [json.loads(l) for l in pathlib.Path(out, "run", "metrics.jsonl").read_text().splitlines()]
@@ -118,7 +118,7 @@ def main():
     if options.peer:
         return peer(options)
     cores = len(os.sched_getaffinity(0))
-    settings = {"strata fp32": lambda: run_strata(options, cores)}
+    settings = {"strata fp32": lambda: run_strata(options, cores, False), "strata bf16": lambda: run_strata(options, cores, True)}
     for bf16 in (False, True):
         for group in (False, True):
             name = f"trainer {'bf16' if bf16 else 'fp32'}{' group-by-length' if group else ''}"

@@ -9,6 +9,7 @@
 #include "apps/strata/input_files.h"
 #include "apps/strata/model_costs.h"
 #include "apps/strata/options.h"
+#include "apps/strata/precision.h"
 #include "apps/strata/provenance.h"
 #include "apps/strata/report/page.h"
 #include "apps/strata/results.h"
@@ -85,13 +86,6 @@ nlohmann::json train_results(const Trainer& trainer, const TrainOutcome& outcome
     return results;
 }
 
-/// The trained model lies in the run directory itself, where `AutoModel…from_pretrained(output_dir)` looks for it.
-void save_final_model(const Experiment& experiment, const RunDirectory& run, dist::Communicator& communicator) {
-    dist::collectively(communicator, "saving the trained model", [&] {
-        if (communicator.rank() == 0) experiment.save_model(run.path());
-    });
-}
-
 void predict_test(const Config& config, const Experiment& experiment, const RunDirectory& run,
                   dist::Communicator& communicator) {
     const Corpus& corpus = *experiment.test;
@@ -118,7 +112,8 @@ void write_report(const RunDirectory& run) {
 
 void finish(const Config& config, Trainer& trainer, const TrainOutcome& outcome, const Experiment& experiment,
             const RunDirectory& run, dist::Communicator& communicator) {
-    save_final_model(experiment, run, communicator);
+    // In the run directory itself, where `AutoModel…from_pretrained(output_dir)` looks for it.
+    trainer.save_model(run.path());
     nlohmann::json results = train_results(trainer, outcome);
     const nlohmann::json evaluation = experiment.validation.empty() ? nlohmann::json::object() : trainer.evaluate();
     if (experiment.test) predict_test(config, experiment, run, communicator);
@@ -144,8 +139,10 @@ void say(const dist::Communicator& communicator, const std::string& text) {
     std::fflush(stdout);
 }
 
-int run_train(const Config& config, dist::MpiCommunicator& communicator) {
+int run_train(const Config& given, dist::MpiCommunicator& communicator) {
     const StopSignal stop;
+    Config config = given;
+    const std::string precision = settle_precision(config);
     if (config.output_dir.empty()) throw dist::AgreedUserError("--output_dir is missing: name the folder for this run");
     Experiment experiment =
         dist::collectively(communicator, "loading model and data", [&] { return load_for_training(config); });
@@ -182,6 +179,7 @@ int run_train(const Config& config, dist::MpiCommunicator& communicator) {
     for (const auto& note : experiment.data_notes) say(communicator, note);
     say(communicator, fmt::format("job: {} rank(s) of {} thread(s); {} updates of {} samples", communicator.size(),
                                   thread_count(), length.total_steps, length.global_batch_size));
+    if (!precision.empty()) say(communicator, precision);
     say(communicator, optim::plan_table(plan, model_costs(config, plan, experiment.train->size())));
     Trainer trainer(config, experiment, plan, length, communicator, run);
     if (checkpoint) {

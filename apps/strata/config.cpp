@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "apps/strata/config_places.h"
+#include "apps/strata/precision.h"
 #include "core/error.h"
 #include "core/nearest.h"
 #include "optim/plan.h"
@@ -36,6 +37,7 @@ std::vector<std::string_view> optimizer_options_set(const Config& config) {
 }
 
 void validate_update(const Config& config) {
+    check_precision(config);
     require_not_negative(config.learning_rate, "learning_rate");
     require_not_negative(config.max_grad_norm, "max_grad_norm");
     const optim::OptimizerConfig optimizer = optimizer_config(config);

@@ -136,6 +136,9 @@ struct Config {
     std::int64_t zero_stage = 1;
     bool overlap_comm = true;
     bool deterministic = false;
+    std::string bf16 = "false";
+    bool fp16 = false;
+    std::optional<bool> tf32;
     std::int64_t micro_batches = 0;  ///< of a step, all ranks'; 0: one for each rank and accumulation step
 
     // Groups

@@ -45,8 +45,6 @@ struct Experiment {
     bool regression() const { return labels.regression; }
     models::Model& model() const { return *network; }
     optim::Manifest manifest() const { return manifest_of(*network); }
-    /// Writes the model as it is now, ready to be loaded again.
-    void save_model(const std::filesystem::path& folder) const { network->write_folder(folder, tokenizer_folder); }
 };
 
 /// Tokens an input is cut to: what the user set, else the default or as many positions as the model has. Throws

@@ -1,5 +1,7 @@
 #include "apps/strata/lr_finder.h"
 
+#include <cmath>
+
 #include "apps/strata/model_guard.h"
 #include "apps/strata/train_step.h"
 #include "dist/agreement.h"
@@ -18,7 +20,9 @@ std::optional<optim::RangeTest> find_rates(const Config& config, const Experimen
         const auto update = static_cast<std::int64_t>(curve.rates().size());
         const std::string rate = fmt::format("{:.1e}", curve.next_rate());
         const dist::StepReport report = step.make(update).report;
-        goes_on = curve.add(report.loss, !report.skipped);
+        // While fp16's scale is found, gradients overflow that say nothing of the rate.
+        const bool too_large = report.loss_scale > 1 && std::isfinite(report.loss);
+        goes_on = curve.add(report.loss, !report.skipped || too_large);
         bar.advance(update + 1, fmt::format("rate {}, loss {:.4f}", rate, report.loss));
         if (communicator.all_reduce_max(stop.requested() ? 1 : 0) > 0) return std::nullopt;
     }

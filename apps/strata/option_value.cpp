@@ -31,6 +31,11 @@ void check_choice(const Option& option, const std::string& value, const std::str
                did_you_mean(value, option.choices));
 }
 
+/// A text that may be "true" is a boolean with more to say.
+bool says_true(const Option& option) {
+    return std::count(option.choices.begin(), option.choices.end(), "true") > 0;
+}
+
 void assign(Config& config, const Option& option, Value value, const std::string& where) {
     if (const auto* text = std::get_if<std::string>(&value)) check_choice(option, *text, where);
     option.slot.set(config, std::move(value));
@@ -39,7 +44,7 @@ void assign(Config& config, const Option& option, Value value, const std::string
 }  // namespace
 
 bool is_boolean(const Option& option) {
-    return is_boolean(option.slot.get(Config{}));
+    return is_boolean(option.slot.get(Config{})) || says_true(option);
 }
 
 void assign_text(Config& config, const Option& option, std::string_view text, const std::string& where) {
@@ -47,6 +52,8 @@ void assign_text(Config& config, const Option& option, std::string_view text, co
 }
 
 void assign_node(Config& config, const Option& option, const toml::node& node, const std::string& where) {
+    const auto flag = node.as_boolean();
+    if (flag != nullptr && says_true(option)) return assign_text(config, option, **flag ? "true" : "false", where);
     assign(config, option, parse_node(option.slot.get(config), node, where), where);
 }
 

@@ -21,6 +21,7 @@ std::string to_text(const Config& config, const Option& option);
 /// "NUMBER", "true|false", "adamw|sgd": what --help shows after the flag.
 std::string value_hint(const Option& option);
 
+/// Whether the flag may stand alone, for true.
 bool is_boolean(const Option& option);
 
 }  // namespace strata::app

@@ -67,15 +67,8 @@ struct ParameterPlace {
 std::vector<ParameterPlace> parameter_places(const models::Model& model, dist::GroupStorage& storage) {
     std::vector<ParameterPlace> places;
     for (const auto& [name, tensor] : model.named_parameter_list()) {
-        const auto* first = tensor.const_data_ptr<float>();
-        const auto holds = [&](std::size_t group) {
-            const std::span<float> own = storage.parameters(group);
-            return std::less_equal<>()(own.data(), first) && std::less<>()(first, own.data() + own.size());
-        };
-        std::size_t group = 0;
-        while (group < storage.groups() && !holds(group)) ++group;
-        STRATA_CHECK(group < storage.groups(), "{} lies in no group", name);
-        places.push_back({name, tensor.sizes().vec(), group, first - storage.parameters(group).data()});
+        const dist::GroupStorage::ParameterPlace place = storage.place_of(tensor);
+        places.push_back({name, tensor.sizes().vec(), place.group, place.offset});
     }
     return places;
 }
@@ -135,7 +128,7 @@ std::string trainer_state_json(const Config& config, const optim::Plan& plan, co
     return state.dump(2) + "\n";
 }
 
-/// About what Experiment::save_model will write.
+/// About what the model folder takes.
 std::uint64_t model_bytes(const Experiment& experiment) {
     std::uint64_t bytes = experiment.model().folder_bytes();
     for (const char* name : {"vocab.txt", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"}) {
@@ -195,9 +188,14 @@ dist::CheckpointContent checkpoint_content(const Config& config, const Experimen
     return content;
 }
 
-void load_weights(const std::filesystem::path& checkpoint, const models::Model& model) {
+void load_weights(const std::filesystem::path& checkpoint, const models::Model& model, dist::GroupStorage& storage) {
     const models::SafetensorsFile file = checked_model_file(checkpoint);
-    models::read_tensors(file, model.named_parameter_list());
+    models::NamedTensors values;
+    for (const auto& [name, tensor] : model.named_parameter_list()) {
+        values.emplace_back(name, torch::empty(tensor.sizes(), torch::kFloat32));
+    }
+    models::read_tensors(file, values);
+    storage.set_values(values);
     models::read_tensors(file, model.named_buffer_list());
 }
 

@@ -25,6 +25,6 @@ TrainProgress restore(const std::filesystem::path& checkpoint, const Config& con
                       const optim::Plan& plan, dist::GroupStorage& storage, dist::MpiCommunicator& communicator);
 
 /// Puts a checkpoint's weights and buffers into the model itself. SystemError where the checkpoint is damaged.
-void load_weights(const std::filesystem::path& checkpoint, const models::Model& model);
+void load_weights(const std::filesystem::path& checkpoint, const models::Model& model, dist::GroupStorage& storage);
 
 }  // namespace strata::app

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "apps/strata/config_places.h"
+#include "apps/strata/precision.h"
 #include "core/error.h"
 
 namespace strata::app {
@@ -153,6 +154,7 @@ optim::Plan make_train_plan(const Config& config, const optim::Manifest& manifes
         plan.zero_stage = config.deterministic ? 2 : static_cast<int>(config.zero_stage);
         plan.micro_batches = static_cast<int>((length.micro_batches + ranks - 1) / ranks);
         plan.deterministic = config.deterministic;
+        plan.compute = compute_type(config);
         return optim::make_plan(manifest, plan);
     });
 }

@@ -6,6 +6,8 @@
 #include <optional>
 #include <string>
 
+#include "optim/loss_scale.h"
+
 namespace strata::app {
 
 struct TrainProgress {
@@ -21,7 +23,8 @@ struct TrainProgress {
     double unlogged_loss_sum = 0;
     std::optional<double> best_metric;  ///< of the best checkpoint so far, if best_model.h has a rule
     std::string best_model_checkpoint;  ///< its folder
-    nlohmann::json log_history = nlohmann::json::array();  ///< as in transformers' trainer_state.json
+    nlohmann::json log_history = nlohmann::json::array();       ///< as in transformers' trainer_state.json
+    std::optional<optim::LossScale> loss_scale = std::nullopt;  ///< fp16's
 };
 
 nlohmann::json to_json(const TrainProgress& progress);

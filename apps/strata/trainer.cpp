@@ -156,6 +156,7 @@ void Trainer::log(const dist::StepReport& report, Window& window, Progress& bar)
     progress_.step += 1;
     progress_.loss_sum += report.loss;
     progress_.skipped_steps += report.skipped ? 1 : 0;
+    progress_.loss_scale = step_.optimizer().loss_scale();
     window.steps += 1;
     progress_.unlogged_steps += 1;
     progress_.unlogged_loss_sum += report.loss;
@@ -176,6 +177,7 @@ void Trainer::log(const dist::StepReport& report, Window& window, Progress& bar)
     record.tokens_per_second = static_cast<double>(window.tokens) / seconds_since(window.began);
     record.save_seconds = window.save;
     record.skipped_steps = progress_.skipped_steps;
+    if (progress_.loss_scale) record.loss_scale = report.loss_scale;
     if (plan_.stages.size() > 1) record.stage = plan_.stage_at(progress_.step - 1).name;
     record.bytes_sent = report.traffic.bytes();
     record.optimizer_bytes = step_.storage().memory().state_bytes;
@@ -234,6 +236,13 @@ void Trainer::evaluate_and_log(Progress& bar) {
     note_best(results, bar);
 }
 
+void Trainer::save_model(const std::filesystem::path& folder) {
+    const models::NamedTensors full = step_.optimizer().full_parameters(experiment_.model().named_parameter_list());
+    dist::collectively(communicator_, "saving the trained model", [&] {
+        if (communicator_.rank() == 0) experiment_.model().folder_writer(experiment_.tokenizer_folder)(folder, full);
+    });
+}
+
 std::filesystem::path Trainer::folder_of(std::int64_t step) const {
     return run_.path() / fmt::format("checkpoint-{}", step);
 }
@@ -270,7 +279,7 @@ void Trainer::load_best_model() {
     if (best == folder_of(progress_.step)) return;
     dist::collectively(communicator_, "loading the best model", [&] {
         try {
-            load_weights(best, experiment_.model());
+            load_weights(best, experiment_.model(), step_.storage());
         } catch (const std::runtime_error& error) {
             system_error(
                 "{}: the best model cannot be loaded; to end with the last one, say --resume_from_checkpoint auto "
@@ -319,6 +328,8 @@ void Trainer::resume(const std::filesystem::path& checkpoint) {
     }
     find_best_model(checkpoint);
     step_.optimizer().gather_parameters();
+    auto& scale = step_.optimizer().loss_scale();
+    if (scale && progress_.loss_scale) scale = progress_.loss_scale;
     step_.buffers().adopt();
 }
 

@@ -45,6 +45,9 @@ class Trainer {
     /// the training. Says so. SystemError where it is damaged or gone.
     void load_best_model();
 
+    /// Writes the model as it is now, in fp32, ready to be loaded again. Collective.
+    void save_model(const std::filesystem::path& folder);
+
     /// Throws the last save's error, if it failed and training went on nevertheless.
     void require_last_saved() const { saver_.require_last_saved(); }
 

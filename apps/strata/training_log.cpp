@@ -39,6 +39,7 @@ nlohmann::json to_json(const StepRecord& record) {
     };
     if (!record.stage.empty()) line["stage"] = record.stage;
     if (record.save_seconds > 0) line["save_seconds"] = record.save_seconds;
+    if (record.loss_scale) line["loss_scale"] = *record.loss_scale;
     if (record.skipped_steps > 0) line["skipped_steps"] = record.skipped_steps;
     return line;
 }

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstdint>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -24,6 +25,7 @@ struct StepRecord {
     std::int64_t optimizer_bytes = 0;  ///< of state on this rank: falls and rises as groups freeze and thaw
     double save_seconds = 0;           ///< that training stood still for saves since the last logged one
     std::int64_t skipped_steps = 0;    ///< updates skipped so far because a gradient was not finite
+    std::optional<double> loss_scale;  ///< fp16's
     std::vector<std::pair<std::string, double>> learning_rates;  ///< by group
     std::vector<std::pair<std::string, double>> group_grad_norms;
     std::vector<std::pair<std::string, double>> group_weight_norms;   ///< after the update

@@ -168,7 +168,9 @@ std::vector<std::string> parity_run(int ranks, const fs::path& output_dir) {
             "--shuffle",
             "false",
             "--logging_steps",
-            "1"};
+            "1",
+            "--bf16",  // the reference is of fp32, whatever this processor would choose
+            "false"};
 }
 
 std::vector<std::string> with(std::vector<std::string> base, const std::vector<std::string>& more) {

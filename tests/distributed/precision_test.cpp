@@ -1,0 +1,165 @@
+// Whole runs in bf16 and fp16: near fp32's, as exact about resuming, and saved in fp32.
+#include <gtest/gtest.h>
+#include <torch/types.h>
+
+#include <cmath>
+
+#include "models/safetensors.h"
+#include "tests/distributed/equal_runs.h"
+#include "tests/distributed/job.h"
+
+namespace strata::testing_support {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::vector<std::string> run_in(const std::string& flag, int ranks, const fs::path& output_dir) {
+    return with(parity_run(ranks, output_dir), {"--bf16", "false", flag, "true"});
+}
+
+/// The same with dropout and shuffling, and checkpoints at updates 7, 14 and 20.
+std::vector<std::string> noisy_run_in(const std::string& flag, int ranks, const fs::path& output_dir) {
+    return with(run_in(flag, ranks, output_dir),
+                {"--hidden_dropout_prob", "0.1", "--shuffle", "true", "--save_steps", "7", "--logging_steps", "3"});
+}
+
+void expect_losses_near(const std::vector<nlohmann::json>& lines, const std::vector<nlohmann::json>& reference,
+                        double tolerance) {
+    ASSERT_EQ(lines.size(), reference.size());
+    for (std::size_t i = 0; i < lines.size(); ++i) {
+        const double loss = reference[i]["loss"];
+        EXPECT_NEAR(lines[i]["loss"].get<double>(), loss, tolerance * loss) << lines[i]["step"];
+    }
+}
+
+std::vector<nlohmann::json> reference_losses() {
+    return read_json(parity("reference.json"))["steps"].get<std::vector<nlohmann::json>>();
+}
+
+class Bf16Ranks : public testing::TestWithParam<int> {};
+
+TEST_P(Bf16Ranks, a_run_is_near_pytorchs_fp32_and_saves_fp32) {
+    const ScratchFolder scratch;
+    const JobResult job = run_strata(GetParam(), run_in("--bf16", GetParam(), scratch / "run"));
+    expect_success(job);
+    EXPECT_NE(job.output.find("precision: bf16, as bf16 says"), std::string::npos) << job.output;
+    expect_losses_near(read_lines(scratch / "run/metrics.jsonl"), reference_losses(), 0.02);
+    const models::SafetensorsFile final_model(scratch / "run/model.safetensors");
+    const models::SafetensorsFile checkpoint(scratch / "run/checkpoint-20/model.safetensors");
+    bool beyond_bf16 = false;
+    for (const auto& [name, info] : final_model.tensors()) {
+        EXPECT_EQ(info.dtype, torch::kFloat32) << name;
+        const torch::Tensor weight = final_model.load(name);
+        EXPECT_TRUE(torch::equal(weight, checkpoint.load(name))) << name;
+        beyond_bf16 = beyond_bf16 || !torch::equal(weight, weight.to(torch::kBFloat16).to(torch::kFloat32));
+    }
+    EXPECT_TRUE(beyond_bf16) << "masters, not what the network computes with";
+}
+
+INSTANTIATE_TEST_SUITE_P(Precision, Bf16Ranks, testing::Values(1, 2, 4));
+
+class Cut : public testing::TestWithParam<std::string> {};
+
+TEST_P(Cut, a_run_cut_in_two_equals_the_uncut_run_bit_for_bit) {
+    const ScratchFolder scratch;
+    expect_success(run_strata(2, noisy_run_in(GetParam(), 2, scratch / "whole")));
+    expect_success(run_strata(2, noisy_run_in(GetParam(), 2, scratch / "cut")));
+    fs::remove_all(scratch / "cut/checkpoint-20");
+    expect_success(
+        run_strata(2, with(noisy_run_in(GetParam(), 2, scratch / "cut"), {"--resume_from_checkpoint", "auto"})));
+    expect_equal_runs(scratch / "whole", scratch / "cut");
+}
+
+INSTANTIATE_TEST_SUITE_P(Precision, Cut, testing::Values("--bf16", "--fp16"));
+
+TEST(Precision, a_bf16_run_of_four_ranks_goes_on_with_two) {
+    const ScratchFolder scratch;
+    expect_success(run_strata(4, noisy_run_in("--bf16", 4, scratch / "run")));
+    const auto whole = history(scratch / "run/metrics.jsonl");
+    fs::remove_all(scratch / "run/checkpoint-20");
+    expect_success(
+        run_strata(2, with(noisy_run_in("--bf16", 2, scratch / "run"), {"--resume_from_checkpoint", "auto"})));
+    expect_losses_near(history(scratch / "run/metrics.jsonl"), whole, 0.01);
+}
+
+class Change : public testing::TestWithParam<std::pair<std::string, std::string>> {};
+
+TEST_P(Change, a_run_goes_on_in_another_precision_where_changes_are_allowed) {
+    const auto& [before, after] = GetParam();
+    const ScratchFolder scratch;
+    const auto run = [&](const std::string& bf16) {
+        return with(noisy_run_in("--bf16", 2, scratch / "run"), {"--bf16", bf16});
+    };
+    expect_success(run_strata(2, run(before)));
+    const auto whole = history(scratch / "run/metrics.jsonl");
+    fs::remove_all(scratch / "run/checkpoint-20");
+    const auto resumed = with(run(after), {"--resume_from_checkpoint", "auto"});
+    const JobResult refused = run_strata(2, resumed);
+    EXPECT_EQ(refused.exit_code, 2) << refused.output;
+    EXPECT_NE(refused.output.find("\n  bf16: "), std::string::npos) << refused.output;
+    expect_success(run_strata(2, with(resumed, {"--allow_changes", "true"})));
+    expect_losses_near(history(scratch / "run/metrics.jsonl"), whole, 0.02);
+}
+
+INSTANTIATE_TEST_SUITE_P(Precision, Change, testing::Values(std::pair{"true", "false"}, std::pair{"false", "true"}));
+
+TEST(Precision, a_deterministic_bf16_run_has_the_same_bits_on_any_number_of_ranks) {
+    const ScratchFolder scratch;
+    const auto run = [&](int ranks, const char* name) {
+        return with(noisy_run_in("--bf16", ranks, scratch / name),
+                    {"--per_device_train_batch_size", "3", "--deterministic", "true", "--micro_batches", "4"});
+    };
+    expect_success(run_strata(1, run(1, "one")));
+    expect_success(run_strata(3, run(3, "three")));
+    EXPECT_EQ(bytes_of(scratch / "one/model.safetensors"), bytes_of(scratch / "three/model.safetensors"));
+    expect_equal_state(scratch / "one/checkpoint-20", scratch / "three/checkpoint-20");
+}
+
+TEST(Precision, kept_outputs_of_a_frozen_backbone_change_no_bit_in_bf16) {
+    const ScratchFolder scratch;
+    const std::string stages = scratch.write("stages.toml", "[[stage]]\nlength = \"15u\"\nfreeze_to = -1\n[[stage]]\n");
+    for (const char* cache : {"true", "false"}) {
+        expect_success(run_strata(
+            2, with(noisy_run_in("--bf16", 2, scratch / cache), {"--config", stages, "--cache_frozen", cache})));
+    }
+    expect_equal_runs(scratch / "true", scratch / "false");
+}
+
+TEST(Precision, the_best_model_of_a_bf16_run_is_its_masters) {
+    const ScratchFolder scratch;
+    // After the first evaluation a rate this high only does harm.
+    expect_success(run_strata(2, with(run_in("--bf16", 2, scratch / "run"),
+                                      {"--eval_strategy", "steps", "--eval_steps", "5", "--save_steps", "5",
+                                       "--load_best_model_at_end", "true", "--learning_rate", "0.3"})));
+    const auto state = read_json(scratch / "run/checkpoint-20/trainer_state.json");
+    const fs::path best = state["best_model_checkpoint"].get<std::string>();
+    ASSERT_NE(best.filename(), "checkpoint-20");
+    EXPECT_EQ(bytes_of(scratch / "run/model.safetensors"), bytes_of(best / "model.safetensors"));
+}
+
+TEST(Precision, fp16_scales_the_loss_and_says_so) {
+    const ScratchFolder scratch;
+    const JobResult job = run_strata(2, run_in("--fp16", 2, scratch / "run"));
+    expect_success(job);
+    const auto lines = read_lines(scratch / "run/metrics.jsonl");
+    ASSERT_EQ(lines.size(), 20u);
+    EXPECT_EQ(lines.front()["loss_scale"], 65536.0);
+    const std::int64_t skipped = lines.back().value("skipped_steps", 0);
+    EXPECT_EQ(lines.back()["loss_scale"].get<double>(), 65536.0 / std::pow(2.0, skipped));
+    EXPECT_LT(lines.back()["loss"].get<double>(), lines.front()["loss"].get<double>());
+}
+
+TEST(Precision, flags_that_contradict_are_refused) {
+    const ScratchFolder scratch;
+    const auto refused = [&](const std::vector<std::string>& flags) {
+        const JobResult job = run_strata(0, with(parity_run(1, scratch / "run"), flags));
+        EXPECT_EQ(job.exit_code, 2) << job.output;
+        return job.output;
+    };
+    EXPECT_NE(refused({"--bf16", "true", "--fp16"}).find("bf16 and fp16 are both true"), std::string::npos);
+    EXPECT_NE(refused({"--tf32"}).find("tf32 is for NVIDIA GPUs"), std::string::npos);
+    EXPECT_NE(refused({"--bf16", "maybe"}).find("--bf16: 'maybe' is not known"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace strata::testing_support
