@@ -5,7 +5,7 @@
 
 Each round is a run of one update in an empty folder, files warm from a run before; the clock stops when the first line of
 metrics.jsonl is there, and the update itself, as that line has it, is taken off: what remains is the start. Also prints the
-processor's seconds of the whole run. --ranks 0 starts without mpirun. --environment NAME=VALUE ... for another setting in turns.
+processor's seconds of the whole run. --ranks 0 starts without mpirun. Several programs (--strata A B) take turns.
 """
 import argparse
 import datetime
@@ -21,10 +21,10 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 
-def one_run(options, environment):
+def one_run(options, program):
     with tempfile.TemporaryDirectory() as out:
         metrics = pathlib.Path(out, "run", "metrics.jsonl")
-        command = [str(options.strata), "train", "--model_name_or_path", options.model, "--train_file", options.train,
+        command = [program, "train", "--model_name_or_path", options.model, "--train_file", options.train,
                    "--output_dir", out + "/run", "--max_steps", "1", "--per_device_train_batch_size", str(options.batch),
                    "--save_strategy", "no", "--logging_steps", "1", "--progress", "off", *options.more]
         if options.ranks > 0:
@@ -32,7 +32,7 @@ def one_run(options, environment):
                        "none", "-np", str(options.ranks), *command]
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         begin = time.perf_counter()
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env={**os.environ, **environment})
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         while process.poll() is None and not (metrics.exists() and metrics.read_text().endswith("\n")):
             time.sleep(0.002)
         seconds = time.perf_counter() - begin
@@ -51,19 +51,16 @@ def main():
     parser.add_argument("--ranks", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--strata", default=str(ROOT / "build/strata"))
-    parser.add_argument("--environment", nargs="*", default=[])
+    parser.add_argument("--strata", nargs="+", default=[str(ROOT / "build/strata")])
     parser.add_argument("--more", nargs="*", default=[], help="more flags of strata train")
     parser.add_argument("--out", type=pathlib.Path)
     options = parser.parse_args()
-    settings = {"as it is": {}}
-    if options.environment:
-        settings[" ".join(options.environment)] = dict(pair.split("=", 1) for pair in options.environment)
-    one_run(options, {})  # warms the files
-    runs = {name: [] for name in settings}
+    for program in options.strata:
+        one_run(options, program)  # warms the files
+    runs = {program: [] for program in options.strata}
     for _ in range(options.rounds):
-        for name, environment in settings.items():
-            runs[name].append(one_run(options, environment))
+        for program in options.strata:
+            runs[program].append(one_run(options, program))
     for name, results in runs.items():
         middle = {key: statistics.median(r[key] for r in results) for key in results[0]}
         times = [r["seconds_to_first_update"] for r in results]

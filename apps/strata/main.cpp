@@ -3,7 +3,6 @@
 
 #include <chrono>
 #include <cstdio>
-#include <cstdlib>
 #include <exception>
 #include <string>
 
@@ -127,7 +126,5 @@ int run(int argc, char** argv) {
 }  // namespace strata::app
 
 int main(int argc, char** argv) {
-    // Memory in pages of 2 MiB for LibTorch's large tensors, where the system has them: a third of the page faults.
-    ::setenv("THP_MEM_ALLOC_ENABLE", "1", 0);
     return strata::app::run(argc, argv);
 }
