@@ -144,11 +144,14 @@ class Chaos {
         std::this_thread::sleep_for(std::chrono::microseconds(below(40'000)));
     }
 
-    /// The ranks are mpirun's children; none once it has ended.
-    std::vector<int> choose_victims(const BackgroundJob& job) {
+    /// The ranks are mpirun's children: waits until there are some. None once it has ended.
+    std::vector<int> choose_victims(BackgroundJob& job) {
         const std::string process = std::to_string(job.process());
-        std::ifstream children("/proc/" + process + "/task/" + process + "/children");
-        std::vector<int> victims{std::istream_iterator<int>(children), {}};
+        std::vector<int> victims;
+        do {
+            std::ifstream children("/proc/" + process + "/task/" + process + "/children");
+            victims.assign(std::istream_iterator<int>(children), {});
+        } while (victims.empty() && job.wait(0.001) < 0);
         if (victims.size() > 1 && below(3) != 0)
             victims = {victims[static_cast<std::size_t>(below(static_cast<int>(victims.size())))]};
         return victims;

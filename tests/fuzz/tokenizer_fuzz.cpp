@@ -1,5 +1,8 @@
-// The files of a tokenizer, each wrong in turn beside good ones, and texts to tokenize.
+// The files of a tokenizer, each wrong in turn beside good ones, and texts to tokenize, whose ids must be those of
+// WordPiece's definition.
+#include "data/utf8.h"
 #include "data/wordpiece.h"
+#include "tests/data/greedy_wordpiece.h"
 #include "tests/fuzz/scratch.h"
 
 namespace {
@@ -12,6 +15,18 @@ void encode(const strata::data::WordPieceTokenizer& tokenizer, std::string_view 
         STRATA_CHECK(id >= 0 && static_cast<std::size_t>(id) < tokenizer.vocab_size(), "id {} is none", id);
         tokenizer.token(id);
     }
+}
+
+void compare_with_definition(std::string_view text) {
+    using namespace strata::data;
+    if (find_invalid_utf8(text)) return;
+    const std::vector<std::string> tokens = {"[UNK]", "[CLS]", "[SEP]", "a",  "b",    "un",   "##a",
+                                             "##b",   "##ab",  "##bab", "##", "able", "##中", "!"};
+    TokenizerConfig config;
+    config.added_tokens.clear();
+    static const WordPieceTokenizer tokenizer(tokens, config, "fuzz");
+    static const GreedyWordPiece definition(tokens, config);
+    STRATA_CHECK(tokenizer.tokenize(text) == definition.tokenize(text), "other ids than the definition's");
 }
 
 }  // namespace
@@ -30,6 +45,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* bytes, std::size_t siz
         const auto tokenizer = data::WordPieceTokenizer::from_folder(fuzz::scratch().path());
         encode(tokenizer, sample);
         if (choice == std::size(files)) encode(tokenizer, input);
+        compare_with_definition(input);
     });
     return 0;
 }
