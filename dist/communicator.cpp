@@ -21,6 +21,10 @@ void require_parts(const PartedView& parts) {
     STRATA_CHECK(parts.count <= parts.stride, "parts of {} elements at a stride of {}", parts.count, parts.stride);
 }
 
+Traffic sum(const Traffic& a, const Traffic& b) {
+    return {a.calls + b.calls, a.bytes + b.bytes};
+}
+
 Traffic difference(const Traffic& a, const Traffic& b) {
     return {a.calls - b.calls, a.bytes - b.bytes};
 }
@@ -74,6 +78,11 @@ std::int64_t TrafficCounters::bytes() const {
 TrafficCounters TrafficCounters::operator-(const TrafficCounters& earlier) const {
     return {difference(all_reduce, earlier.all_reduce), difference(all_gather, earlier.all_gather),
             difference(reduce_scatter, earlier.reduce_scatter), difference(broadcast, earlier.broadcast)};
+}
+
+TrafficCounters TrafficCounters::operator+(const TrafficCounters& other) const {
+    return {sum(all_reduce, other.all_reduce), sum(all_gather, other.all_gather),
+            sum(reduce_scatter, other.reduce_scatter), sum(broadcast, other.broadcast)};
 }
 
 Pending Communicator::all_reduce_sum(const BufferView& buffer) {
@@ -132,6 +141,12 @@ std::vector<std::string> Communicator::all_gather_bytes(const std::string& own) 
     count(traffic_.all_gather, static_cast<std::int64_t>(own.size()) * (size_ - 1));
     const Activity::Waiting waiting(*activity_, "all-gather");
     return do_all_gather_bytes(own);
+}
+
+std::unique_ptr<Communicator> Communicator::split(int color) {
+    std::unique_ptr<Communicator> part = do_split(color);
+    part->activity_ = activity_;
+    return part;
 }
 
 void Communicator::barrier() {

@@ -75,6 +75,8 @@ class Operation {
     virtual void wait() = 0;
     /// Moves the transfer on where nothing else does. Never blocks; an error shows in wait().
     virtual void progress() {}
+    /// Whether wait() would return at once; false where that is not known.
+    virtual bool ready() { return false; }
 };
 
 /// An operation under way. Waits when it goes, so that no buffer is freed under a running transfer.
@@ -93,6 +95,7 @@ class Pending {
     void progress() {
         if (operation_) operation_->progress();
     }
+    bool ready() { return !operation_ || operation_->ready(); }
     bool active() const { return operation_ != nullptr; }
 
   private:
@@ -118,6 +121,7 @@ struct TrafficCounters {
     std::int64_t calls() const;
     std::int64_t bytes() const;
     TrafficCounters operator-(const TrafficCounters& earlier) const;
+    TrafficCounters operator+(const TrafficCounters& other) const;
 };
 
 class Communicator {
@@ -162,6 +166,10 @@ class Communicator {
     /// A communicator over the same ranks whose operations never meet this one's: for a second thread. Collective.
     virtual std::unique_ptr<Communicator> duplicate() = 0;
 
+    /// A communicator over the ranks that name the same color, in their order here; for the same thread, so that their
+    /// waits are this rank's. Collective.
+    std::unique_ptr<Communicator> split(int color);
+
     const TrafficCounters& traffic() const { return traffic_; }
 
     /// What this rank is doing; the operations above write their waits into it.
@@ -186,6 +194,7 @@ class Communicator {
     virtual void do_broadcast(std::span<std::byte> bytes, int root) = 0;
     virtual std::vector<std::string> do_all_gather_bytes(const std::string& own) = 0;
     virtual void do_barrier() = 0;
+    virtual std::unique_ptr<Communicator> do_split(int color) = 0;
 
     TrafficCounters traffic_;
     std::shared_ptr<Activity> activity_ = std::make_shared<Activity>();  // operations may outlive the communicator

@@ -12,8 +12,9 @@
 namespace strata::dist {
 namespace {
 
-/// Operations under way at once, so that the messages' memory stays small.
-constexpr std::size_t most_under_way = 4;
+/// Operations of a kind under way at once: few enough that the messages' memory stays small, enough that the backward
+/// pass seldom waits for a slow link.
+constexpr std::size_t most_under_way = 16;
 
 }  // namespace
 
@@ -32,11 +33,11 @@ class GradientReducer::Hook final : public torch::autograd::FunctionPostHook {
     std::size_t source_;
 };
 
-GradientReducer::GradientReducer(const optim::Plan& plan, GroupStorage& storage, Communicator& communicator,
+GradientReducer::GradientReducer(const optim::Plan& plan, GroupStorage& storage, ShardRanks ranks,
                                  ReducerOptions options)
     : stage_(plan.zero_stage),
       storage_(storage),
-      communicator_(communicator),
+      ranks_(std::move(ranks)),
       options_(options),
       type_(plan.gradient_type()) {}
 
@@ -49,6 +50,7 @@ void GradientReducer::forget_layout() {
     sources_.clear();
     parts_.clear();
     buckets_.clear();
+    needed_.clear();
     free_.clear();
 }
 
@@ -62,10 +64,10 @@ void GradientReducer::lay_out() {
     for (std::size_t group = storage_.groups(); group-- > 0;) {
         if (!storage_.live(group)) continue;
         part_of_[group] = parts_.size();
-        parts_.push_back({.group = group, .sources = {}, .missing = 0, .on_its_way = 0, .scratch = {}});
+        parts_.push_back({.group = group, .sources = {}, .on_its_way = 0, .scratch = {}});
         counts.push_back(storage_.parameter_parts(group).count);
     }
-    buckets_ = make_buckets(counts, options_.bucket_bytes / communicator_.size() / bytes_of(type_));
+    buckets_ = make_buckets(counts, options_.bucket_bytes / ranks_.owners().size() / bytes_of(type_));
     for (const GroupStorage::LiveParameter& place : storage_.live_parameters()) {
         std::vector<std::size_t>& neighbours = parts_[part_of_[place.group]].sources;
         const auto same_place = [&](std::size_t other) { return sources_[other].place.offset == place.offset; };
@@ -78,6 +80,32 @@ void GradientReducer::lay_out() {
         neighbours.push_back(sources_.size());
         sources_.push_back(std::move(source));
     }
+    // Of a group, the pieces at the end of the parts go first.
+    for (Bucket& bucket : buckets_) {
+        for (BucketPiece& piece : bucket) piece.begin = counts[piece.part] - piece.begin - piece.count;
+    }
+    needed_.assign(buckets_.size(), 0);
+    for (std::size_t bucket = 0; bucket < buckets_.size(); ++bucket) note_sources(bucket);
+}
+
+/// Whose gradients lie in the bucket, in whatever rank's part.
+void GradientReducer::note_sources(std::size_t bucket) {
+    for (const BucketPiece& piece : buckets_[bucket]) {
+        const std::int64_t stride = storage_.parameter_parts(parts_[piece.part].group).stride;
+        for (const std::size_t index : parts_[piece.part].sources) {
+            Source& source = sources_[index];
+            const std::int64_t begin = source.place.offset;
+            const std::int64_t end = begin + source.place.parameter.numel();
+            bool inside = false;
+            for (int owner = 0; owner < ranks_.owners().size() && !inside; ++owner) {
+                const std::int64_t first = owner * stride + piece.begin;
+                inside = begin < first + piece.count && first < end;
+            }
+            if (!inside) continue;
+            source.buckets.push_back(bucket);
+            ++needed_[bucket];
+        }
+    }
 }
 
 void GradientReducer::backward(const torch::Tensor& loss, bool last) {
@@ -87,7 +115,8 @@ void GradientReducer::backward(const torch::Tensor& loss, bool last) {
         return;
     }
     STRATA_CHECK(!reduced_ || stage_ == 2, "a backward pass after the step's last one");
-    while (!under_way_.empty()) wait_for_oldest();  // of the micro-batch before
+    wait_for_all();  // of the micro-batch before
+    crosses_ = last && ranks_.copies() != nullptr;
     begin();
     if (loss.defined()) loss.backward();
     start_ready(true);
@@ -97,10 +126,10 @@ void GradientReducer::backward(const torch::Tensor& loss, bool last) {
 
 void GradientReducer::begin() {
     for (Source& source : sources_) source.arrived = source.filled = false;
-    for (Part& part : parts_) part.missing = part.sources.size();
     for (const Bucket& bucket : buckets_) {
         for (const BucketPiece& piece : bucket) ++parts_[piece.part].on_its_way;
     }
+    missing_ = needed_;
     next_bucket_ = 0;
     active_ = true;
 }
@@ -108,11 +137,12 @@ void GradientReducer::begin() {
 void GradientReducer::finish() {
     lay_out();
     if (stage_ == 1 && !reduced_) {
+        crosses_ = ranks_.copies() != nullptr;
         begin();
         start_ready(true);
         active_ = false;
     }
-    while (!under_way_.empty()) wait_for_oldest();
+    wait_for_all();
     reduced_ = false;
     started_early_ = 0;
 }
@@ -123,11 +153,20 @@ void GradientReducer::arrive(std::size_t index) {
     Part& part = parts_[part_of_[source.place.group]];
     STRATA_CHECK(!source.arrived, "a gradient arrived twice in one backward pass");
     source.arrived = true;
-    --part.missing;
+    for (const std::size_t bucket : source.buckets) --missing_[bucket];
     if (stage_ == 2) take(source, part);
     if (!options_.overlap) return;
     start_ready(false);
+    move_on();
+}
+
+/// What has arrived goes on; never waits.
+void GradientReducer::move_on() {
     for (UnderWay& operation : under_way_) operation.pending.progress();
+    while (!under_way_.empty() && under_way_.front().pending.ready() && crossings_.size() < most_under_way)
+        wait_for_oldest();
+    for (Crossing& crossing : crossings_) crossing.pending.progress();
+    while (!crossings_.empty() && crossings_.front().pending.ready()) end_crossing();
 }
 
 /// Moves a gradient out of the model. The first to come to a place is copied; another name of the same tensor is added.
@@ -145,12 +184,10 @@ void GradientReducer::take(Source& source, Part& part) {
     grad.reset();
 }
 
-/// Starts buckets in their order, as long as all their groups are complete; at the end of a pass, all of them.
+/// Starts buckets in their order, as long as they are complete; at the end of a pass, all of them.
 void GradientReducer::start_ready(bool all) {
     for (; next_bucket_ < buckets_.size(); ++next_bucket_) {
-        const Bucket& bucket = buckets_[next_bucket_];
-        const auto complete = [&](const BucketPiece& piece) { return parts_[piece.part].missing == 0; };
-        if (!all && !std::all_of(bucket.begin(), bucket.end(), complete)) return;
+        if (!all && missing_[next_bucket_] > 0) return;
         if (!all) ++started_early_;
         start(next_bucket_);
     }
@@ -165,13 +202,13 @@ void GradientReducer::start(std::size_t index) {
             pieces.push_back({view_of(piece, storage_.gradient_parts(part.group)), nullptr});
             continue;
         }
-        if (part.missing > 0) fill_gaps(part);
+        if (missing_[index] > 0) fill_gaps(part);
         PartedView whole = storage_.parameter_parts(part.group);
         whole.data = scratch_of(part).data_ptr();
         whole.type = element_type(type_);
         pieces.push_back({view_of(piece, whole), storage_.gradient_sums(part.group) + piece.begin});
     }
-    under_way_.push_back({communicator_.reduce_scatter_sum(pieces), index});
+    under_way_.push_back({ranks_.owners().reduce_scatter_sum(pieces), index});
 }
 
 /// Parameters that took no part in the loss have zero gradients.
@@ -182,16 +219,58 @@ void GradientReducer::fill_gaps(Part& part) {
         if (std::exchange(sources_[source.home].filled, true)) continue;
         scratch.narrow(0, source.place.offset, source.place.parameter.numel()).zero_();
     }
-    part.missing = 0;
 }
 
 void GradientReducer::wait_for_oldest() {
     UnderWay oldest = std::move(under_way_.front());
     under_way_.pop_front();
     oldest.pending.wait();
+    if (crosses_) cross(oldest.bucket);
     for (const BucketPiece& piece : buckets_[oldest.bucket]) {
         Part& part = parts_[piece.part];
         if (--part.on_its_way == 0 && stage_ == 2) release(part);
+    }
+}
+
+void GradientReducer::wait_for_all() {
+    while (!under_way_.empty()) wait_for_oldest();
+    while (!crossings_.empty()) end_crossing();
+}
+
+/// The own part of a piece, where its sum over this copy's ranks lies.
+std::span<float> GradientReducer::own_sums(const BucketPiece& piece) {
+    const std::size_t group = parts_[piece.part].group;
+    const auto count = static_cast<std::size_t>(piece.count);
+    if (stage_ == 2) return {storage_.gradient_sums(group) + piece.begin, count};
+    const PartedView whole = storage_.gradient_parts(group);
+    return {static_cast<float*>(whole.data) + ranks_.owner() * whole.stride + piece.begin, count};
+}
+
+/// Starts a bucket's way to the other copies: one message, of many groups too.
+void GradientReducer::cross(std::size_t bucket) {
+    if (crossings_.size() == most_under_way) end_crossing();
+    Crossing crossing{{}, bucket, {}};
+    std::span<float> sums = own_sums(buckets_[bucket].front());
+    if (buckets_[bucket].size() > 1) {
+        for (const BucketPiece& piece : buckets_[bucket]) {
+            const std::span<float> own = own_sums(piece);
+            crossing.packed.insert(crossing.packed.end(), own.begin(), own.end());
+        }
+        sums = crossing.packed;
+    }
+    crossing.pending = ranks_.copies()->all_reduce_sum(BufferView::of(sums));
+    crossings_.push_back(std::move(crossing));
+}
+
+void GradientReducer::end_crossing() {
+    Crossing oldest = std::move(crossings_.front());
+    crossings_.pop_front();
+    oldest.pending.wait();
+    const float* from = oldest.packed.data();
+    if (oldest.packed.empty()) return;
+    for (const BucketPiece& piece : buckets_[oldest.bucket]) {
+        std::copy_n(from, piece.count, own_sums(piece).data());
+        from += piece.count;
     }
 }
 
@@ -199,7 +278,7 @@ void GradientReducer::wait_for_oldest() {
 torch::Tensor& GradientReducer::scratch_of(Part& part) {
     if (part.scratch.defined()) return part.scratch;
     const PartedView whole = storage_.parameter_parts(part.group);
-    const std::int64_t size = whole.stride * communicator_.size();
+    const std::int64_t size = whole.stride * ranks_.owners().size();
     const auto bytes = [this](std::int64_t elements) { return elements * bytes_of(type_); };
     while (!under_way_.empty() && bytes(scratch_elements_ + size) > optim::gradient_scratch_bytes) wait_for_oldest();
     const auto fits = [&](const torch::Tensor& tensor) { return tensor.numel() == size; };

@@ -30,9 +30,9 @@ torch::ScalarType scalar_type(optim::ComputeType type) {
     return types[static_cast<std::size_t>(type)];
 }
 
-GroupStorage::GroupStorage(const optim::Plan& plan, const NamedParameters& parameters, int rank)
-    : plan_(plan), rank_(rank), places_(plan.groups.size()), group_steps_(plan.groups.size(), 0) {
-    STRATA_CHECK(rank >= 0 && rank < plan.world_size, "rank {} of {}", rank, plan.world_size);
+GroupStorage::GroupStorage(const optim::Plan& plan, const NamedParameters& parameters, int owner)
+    : plan_(plan), owner_(owner), places_(plan.groups.size()), group_steps_(plan.groups.size(), 0) {
+    STRATA_CHECK(owner >= 0 && owner < plan.owners(), "owner {} of {}", owner, plan.owners());
     lay_out_parameters();
     bind(parameters);
     enter(0);
@@ -232,7 +232,7 @@ PartedView GroupStorage::parameter_parts(std::size_t group) {
 }
 
 optim::Slice GroupStorage::slice(std::size_t group) const {
-    return plan_.slice(group, rank_);
+    return plan_.slice(group, owner_);
 }
 
 optim::SliceBuffers GroupStorage::buffers(std::size_t group) {
@@ -265,7 +265,7 @@ std::vector<optim::UpdateSpan> GroupStorage::spans() {
         live_groups.push_back(live(group));
         slices.push_back(buffers(group));
     }
-    return optim::build_spans(plan_, rank_, live_groups, slices);
+    return optim::build_spans(plan_, owner_, live_groups, slices);
 }
 
 optim::RankMemory GroupStorage::memory() const {

@@ -1,7 +1,7 @@
 // Where a model's parameters live: group after group in one arena, each group contiguous, the module's parameters views
 // of it. Gradients of the groups that learn lie in a second arena in the same order, again with the module's as views.
 //
-// Rank r of N owns the r-th slice of every group (optim/shard.h) and keeps optimizer state for that slice alone. Each
+// Owner r of N has the r-th slice of every group (optim/shard.h) and keeps optimizer state for that slice alone. Each
 // group is padded in memory to N slices of one stride, so that collectives run in place; padding is zero and stays
 // zero. Groups follow the plan's order, the input's side first: the backward pass fills the gradient arena from its
 // end, so a run of finished groups is one contiguous piece, and the next forward pass reads the parameter arena from
@@ -45,9 +45,9 @@ torch::ScalarType scalar_type(optim::ComputeType type);
 class GroupStorage {
   public:
     /// Moves the parameters' values (fp32) into the arena and rebinds the tensors to it, ready for the plan's first
-    /// step: they are of the plan's compute type from here on. `rank` of plan.world_size. Keeps a reference to the
+    /// step: they are of the plan's compute type from here on. `owner` of plan.owners(). Keeps a reference to the
     /// plan.
-    GroupStorage(const optim::Plan& plan, const NamedParameters& parameters, int rank);
+    GroupStorage(const optim::Plan& plan, const NamedParameters& parameters, int owner);
     GroupStorage(const GroupStorage&) = delete;
     GroupStorage& operator=(const GroupStorage&) = delete;
 
@@ -153,7 +153,7 @@ class GroupStorage {
     void bind(const std::string& name, torch::Tensor parameter, std::size_t group, const optim::Segment& segment);
 
     const optim::Plan& plan_;
-    int rank_;
+    int owner_;
     const optim::Stage* stage_ = nullptr;  // what gradients and state are laid out for
     std::int64_t layout_ = 0;
     std::vector<Place> places_;

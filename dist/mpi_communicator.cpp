@@ -138,6 +138,14 @@ std::unique_ptr<Communicator> MpiCommunicator::duplicate() {
     return std::make_unique<MpiCommunicator>(comm_, max_count_, waiting_);
 }
 
+std::unique_ptr<Communicator> MpiCommunicator::do_split(int color) {
+    MPI_Comm part = MPI_COMM_NULL;
+    check(MPI_Comm_split(comm_, color, rank_, &part), "splitting the communicator");
+    auto made = std::make_unique<MpiCommunicator>(part, max_count_, waiting_);
+    MPI_Comm_free(&part);
+    return made;
+}
+
 void MpiCommunicator::check(int status, const char* operation) const {
     Speaker{rank_, host_}.check(status, operation);
 }
@@ -198,9 +206,10 @@ std::unique_ptr<Operation> MpiCommunicator::start_reduce_scatter_sum(std::span<c
 }
 
 std::unique_ptr<Operation> MpiCommunicator::start_reduction(std::vector<ReducedPiece> pieces, ElementType type,
-                                                            bool gathers) const {
-    auto reduction = std::make_unique<MpiReduction>(
-        Speaker{rank_, host_}, scratch_, MpiPeers{comm_, rank_, size_, max_count_}, std::move(pieces), type, gathers);
+                                                            bool gathers) {
+    auto reduction = std::make_unique<MpiReduction>(Speaker{rank_, host_}, scratch_,
+                                                    MpiPeers{comm_, rank_, size_, max_count_, reductions_++},
+                                                    std::move(pieces), type, gathers);
     reduction->start();
     return reduction;
 }

@@ -38,12 +38,13 @@ class MpiCommunicator final : public Communicator {
     std::unique_ptr<Operation> start_all_reduce_sum(const BufferView& buffer) override;
     std::unique_ptr<Operation> start_all_gather(std::span<const PartedView> pieces) override;
     std::unique_ptr<Operation> start_reduce_scatter_sum(std::span<const SummedParts> pieces) override;
-    std::unique_ptr<Operation> start_reduction(std::vector<ReducedPiece> pieces, ElementType type, bool gathers) const;
+    std::unique_ptr<Operation> start_reduction(std::vector<ReducedPiece> pieces, ElementType type, bool gathers);
     void do_all_reduce_sum(std::span<double> values) override;
     std::int64_t do_all_reduce_max(std::int64_t value) override;
     void do_broadcast(std::span<std::byte> bytes, int root) override;
     std::vector<std::string> do_all_gather_bytes(const std::string& own) override;
     void do_barrier() override;
+    std::unique_ptr<Communicator> do_split(int color) override;
 
     std::vector<std::string> gather_short(const std::string& own, std::span<const std::int64_t> sizes) const;
     std::vector<std::string> gather_long(const std::string& own, std::span<const std::int64_t> sizes);
@@ -57,6 +58,7 @@ class MpiCommunicator final : public Communicator {
     MPI_Comm comm_ = MPI_COMM_NULL;
     std::int64_t max_count_ = INT_MAX;
     Waiting waiting_ = Waiting::awake;
+    std::int64_t reductions_ = 0;           // started
     int exceptions_ = 0;                    // under way when this was made
     std::shared_ptr<ScratchPool> scratch_;  // shared with operations under way, which may outlive the communicator
 };

@@ -66,6 +66,11 @@ class MpiOperation : public Operation {
         speaker_.check(settle(), name_);
         finish();
     }
+    /// Asking is what moves MPI on; the requests stay for wait(), errors and all.
+    void progress() override {
+        int done = 0;
+        for (MPI_Request& request : requests_) MPI_Request_get_status(request, &done, MPI_STATUS_IGNORE);
+    }
     const Speaker& speaker() const { return speaker_; }
 
   protected:

@@ -11,7 +11,9 @@
 namespace strata::dist {
 namespace {
 
-constexpr int tag = 1;  // messages between two ranks keep their order, so one will do
+// The standard promises tags up to 32767. So many reductions are never under way, and messages of one tag between two
+// ranks keep their order.
+constexpr std::int64_t most_tags = 32768;
 
 // What an element is in memory (Stored), and in what it is added up (Sum).
 
@@ -139,15 +141,20 @@ void MpiReduction::exchange(Extent extent, std::vector<MPI_Request>& requests, c
     }
 }
 
+/// Each round's own: another reduction's first round may begin before or after this one's second.
+int MpiReduction::tag() const {
+    return static_cast<int>((2 * peers_.number + (added_ ? 1 : 0)) % most_tags);
+}
+
 void MpiReduction::receive(Extent extent, int from) {
     exchange(extent, receives_, [&](std::byte* data, int count, MPI_Datatype type, MPI_Request* request) {
-        return MPI_Irecv(data, count, type, from, tag, peers_.communicator, request);
+        return MPI_Irecv(data, count, type, from, tag(), peers_.communicator, request);
     });
 }
 
 void MpiReduction::send(Extent extent, int to) {
     exchange(extent, sends_, [&](const std::byte* data, int count, MPI_Datatype type, MPI_Request* request) {
-        return MPI_Isend(data, count, type, to, tag, peers_.communicator, request);
+        return MPI_Isend(data, count, type, to, tag(), peers_.communicator, request);
     });
 }
 
@@ -159,12 +166,30 @@ void MpiReduction::start() {
     for (int distance = peers_.size - 1; distance > 0; --distance) send(message(peer(distance)), peer(distance));
 }
 
+/// Asking is what moves MPI on; the requests stay for wait(), errors and all.
+bool MpiReduction::round_done() {
+    const auto done = [](MPI_Request& request) {
+        int yes = 0;
+        return MPI_Request_get_status(request, &yes, MPI_STATUS_IGNORE) == MPI_SUCCESS && yes != 0;
+    };
+    return std::all_of(receives_.begin(), receives_.end(), done) && std::all_of(sends_.begin(), sends_.end(), done);
+}
+
 void MpiReduction::progress() {
-    int done = 0;  // asking is what moves MPI on; the requests stay for wait(), errors and all
-    if (!receives_.empty()) MPI_Request_get_status(receives_.back(), &done, MPI_STATUS_IGNORE);
+    if (round_done() && gathers_ && !added_) add();
+}
+
+bool MpiReduction::ready() {
+    return round_done() && (added_ || !gathers_);
 }
 
 void MpiReduction::wait() {
+    if (!added_) add();
+    settle();
+}
+
+/// Ends the first round and begins the second, if there is one.
+void MpiReduction::add() {
     settle();
     switch (type_) {
         case ElementType::float32:
@@ -180,9 +205,8 @@ void MpiReduction::wait() {
             add_received<Sixteen<optim::ComputeType::fp16>>();
             break;
     }
-    if (!gathers_) return;
-    gather();
-    settle();
+    added_ = true;
+    if (gathers_) gather();
 }
 
 template <typename Element>

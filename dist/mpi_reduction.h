@@ -21,6 +21,7 @@ struct MpiPeers {
     int rank = 0;
     int size = 1;
     std::int64_t max_count = 0;  ///< the largest count of one message
+    std::int64_t number = 0;     ///< of this reduction, on every rank: tells its messages from the others'
 };
 
 /// Elements in parts at equal distances, one part a rank; the last ones may be shorter or empty.
@@ -32,8 +33,8 @@ struct ReducedPiece {
     std::byte* into = nullptr;  ///< what the own part's sum is added to (fp32 for 16 bits); null: it replaces that part
 };
 
-/// Of one or several pieces of one type. All-reduce when it `gathers`, else reduce-scatter. All ranks must wait for
-/// their all-reductions in one order.
+/// Of one or several pieces of one type. All-reduce when it `gathers`, else reduce-scatter. The second round of an
+/// all-reduce leaves as soon as progress() or wait() finds the first one done.
 class MpiReduction final : public Operation {
   public:
     MpiReduction(Speaker speaker, std::shared_ptr<ScratchPool> pool, const MpiPeers& peers,
@@ -45,6 +46,7 @@ class MpiReduction final : public Operation {
     void start();
     void wait() override;
     void progress() override;
+    bool ready() override;
 
   private:
     struct Extent {
@@ -59,6 +61,7 @@ class MpiReduction final : public Operation {
     int peer(int distance) const { return (peers_.rank + distance) % peers_.size; }
     template <typename Start>
     void exchange(Extent extent, std::vector<MPI_Request>& requests, const Start& start);
+    int tag() const;
     void receive(Extent extent, int from);
     void send(Extent extent, int to);
     template <typename Element>
@@ -66,6 +69,8 @@ class MpiReduction final : public Operation {
     template <typename Element>
     void add_piece(const ReducedPiece& piece, std::int64_t at);
     void gather();
+    bool round_done();
+    void add();
     void settle();
 
     Speaker speaker_;
@@ -78,6 +83,7 @@ class MpiReduction final : public Operation {
     Scratch packed_;    // what is sent of several pieces, in the order of the peers' ranks
     std::vector<MPI_Request> receives_;
     std::vector<MPI_Request> sends_;
+    bool added_ = false;  // the first round is over
 };
 
 }  // namespace strata::dist

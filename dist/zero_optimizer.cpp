@@ -3,40 +3,16 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <deque>
 #include <iterator>
 #include <numeric>
 #include <utility>
 
 #include "core/error.h"
-#include "dist/buckets.h"
 #include "optim/fused_update.h"
 #include "optim/segment_table.h"
 
 namespace strata::dist {
 namespace {
-
-/// A few at once, so that the scratch memory they take stays small.
-class OperationsUnderWay {
-  public:
-    void add(Pending pending) {
-        if (operations_.size() == limit) wait_for_oldest();
-        operations_.push_back(std::move(pending));
-    }
-    void wait() {
-        while (!operations_.empty()) wait_for_oldest();
-    }
-
-  private:
-    static constexpr std::size_t limit = 4;
-
-    void wait_for_oldest() {
-        operations_.front().wait();
-        operations_.pop_front();
-    }
-
-    std::deque<Pending> operations_;
-};
 
 /// torch.nn.utils.clip_grad_norm_ adds this to the norm.
 constexpr double clip_epsilon = 1e-6;
@@ -60,32 +36,36 @@ double clip_coefficient(double norm, double max_norm) {
 
 }  // namespace
 
-ZeroOptimizer::ZeroOptimizer(const optim::Plan& plan, GroupStorage& storage, Communicator& communicator,
+ZeroOptimizer::ZeroOptimizer(const optim::Plan& plan, GroupStorage& storage, const ShardRanks& ranks,
                              ZeroOptions options)
     : plan_(plan),
       storage_(storage),
-      communicator_(communicator),
+      ranks_(ranks),
       options_(options),
-      reducer_(plan, storage, communicator, {options.reduce_bytes, options.overlap}),
+      reducer_(plan, storage, ranks, {options.reduce_bytes, options.overlap}),
+      gather_(storage, ranks, options.gather_bytes),
       tensors_(optim::tensor_of_sums(plan)) {
-    STRATA_CHECK(plan.world_size == communicator.size(), "a plan for {} ranks on {}", plan.world_size,
-                 communicator.size());
+    STRATA_CHECK(plan.world_size == ranks.world().size() && plan.replicas == ranks.copy_count(),
+                 "a plan for {} copies on {} ranks, on {} and {}", plan.replicas, plan.world_size, ranks.copy_count(),
+                 ranks.world().size());
     if (plan.compute == optim::ComputeType::fp16) loss_scale_.emplace();
-    const std::int64_t ranks = communicator.size();
-    STRATA_CHECK(options.reduce_bytes >= ranks * bytes_of(plan.gradient_type()) &&
-                     options.gather_bytes >= ranks * bytes_of(plan.compute),
+    const std::int64_t owners = plan.owners();
+    STRATA_CHECK(options.reduce_bytes >= owners * bytes_of(plan.gradient_type()) &&
+                     options.gather_bytes >= owners * bytes_of(plan.compute),
                  "collectives of {} and {} bytes hold no element of each rank", options.reduce_bytes,
                  options.gather_bytes);
 }
 
 void ZeroOptimizer::backward(const torch::Tensor& loss, bool last) {
-    if (!traffic_) traffic_ = communicator_.traffic();
+    gather_.wait();  // ranks without samples have read nothing
+    begin_step();
     reducer_.backward(loss_scale_ && loss.defined() ? loss * scale() : loss, last);
 }
 
 StepReport ZeroOptimizer::step(const StepInput& input) {
     storage_.require_bound();
-    if (!traffic_) traffic_ = communicator_.traffic();
+    gather_.wait();
+    begin_step();
     StepReport report;
     report.reductions_in_backward = reducer_.started_early();
     report.loss_scale = scale();
@@ -106,7 +86,8 @@ StepReport ZeroOptimizer::step(const StepInput& input) {
     if (!report.skipped) {
         update(input, report.grad_norm, telemetry);
         report.seconds.update = watch.lap();
-        gather(true);
+        gather_.start(true);
+        if (!input.leaves_gather) gather_.wait();
         report.seconds.gather = watch.lap();
     }
     if (loss_scale_) loss_scale_->step(!report.skipped);
@@ -114,8 +95,28 @@ StepReport ZeroOptimizer::step(const StepInput& input) {
         weigh(std::move(telemetry), report);
         report.seconds.norm += watch.lap();
     }
-    report.traffic = communicator_.traffic() - *std::exchange(traffic_, std::nullopt);
+    report.traffic = ranks_.traffic() - *std::exchange(traffic_, std::nullopt);
+    const Traffic unsent = gather_.unsent();
+    report.traffic.all_gather.calls += unsent.calls;
+    report.traffic.all_gather.bytes += unsent.bytes;
+    if (ranks_.copies() != nullptr) {
+        const Traffic& across = ranks_.copies()->traffic().all_reduce;
+        report.across = {across.calls - across_.calls, across.bytes - across_.bytes};
+    }
     return report;
+}
+
+/// Notes what had been sent before the step.
+void ZeroOptimizer::begin_step() {
+    if (traffic_) return;
+    traffic_ = ranks_.traffic();
+    if (ranks_.copies() != nullptr) across_ = ranks_.copies()->traffic().all_reduce;
+}
+
+/// Of all owners' sums. Copies hold the same slices, so one of them speaks for all.
+void ZeroOptimizer::sum_over_ranks(std::span<double> values) {
+    if (ranks_.copy() != 0) std::fill(values.begin(), values.end(), 0.0);
+    ranks_.world().all_reduce_sum(values);
 }
 
 /// Norms and loss of all ranks in one small all-reduce. Each rank sums the squares of its own slices, so each element
@@ -127,8 +128,9 @@ void ZeroOptimizer::measure(const StepInput& input, StepReport& report) {
         report.loss = sum_tiles(input.micro_losses, sums);
     } else {
         optim::square_sums_cpu(spans_, sums);
-        sums.push_back(input.loss);
-        communicator_.all_reduce_sum(sums);
+        if (ranks_.copy() != 0) std::fill(sums.begin(), sums.end(), 0.0);
+        sums.push_back(input.loss);  // every rank's own
+        ranks_.world().all_reduce_sum(sums);
         report.loss = sums.back();
         sums.pop_back();
     }
@@ -161,7 +163,7 @@ double ZeroOptimizer::sum_tiles(std::span<const double> micro_losses, std::span<
         next += tiles;
     }
     STRATA_CHECK(next == own.end(), "{} tiles too many", own.end() - next);
-    communicator_.all_reduce_sum(sums);
+    ranks_.world().all_reduce_sum(sums);
     auto at = sums.begin();
     const auto add_up = [&at](std::size_t count) {
         const auto begin = std::exchange(at, at + static_cast<std::ptrdiff_t>(count));
@@ -188,7 +190,7 @@ void ZeroOptimizer::update(const StepInput& input, double grad_norm, std::span<o
     // A tensor's trust ratio needs its norms over all slices.
     std::vector<double> tensor_sums(2 * tensors_.size(), 0.0);
     optim::lamb_moments_cpu(spans_, hypers, control, tensor_sums);
-    communicator_.all_reduce_sum(tensor_sums);
+    sum_over_ranks(tensor_sums);
     optim::complete_tensor_sums(tensors_, tensor_sums);
     optim::lamb_apply_cpu(spans_, hypers, control, tensor_sums, telemetry);
 }
@@ -211,7 +213,7 @@ void ZeroOptimizer::weigh(std::vector<optim::GroupTelemetry> sums, StepReport& r
         sums[group].weight_square_sum = frozen_weights_[group];
     }
     static_assert(sizeof(optim::GroupTelemetry) == 2 * sizeof(double));
-    communicator_.all_reduce_sum(std::span(&sums.data()->update_square_sum, 2 * sums.size()));
+    sum_over_ranks(std::span(&sums.data()->update_square_sum, 2 * sums.size()));
     for (const optim::GroupTelemetry& sum : sums) {
         const double norm = std::sqrt(sum.weight_square_sum);
         report.group_weight_norms.push_back(norm);
@@ -222,16 +224,18 @@ void ZeroOptimizer::weigh(std::vector<optim::GroupTelemetry> sums, StepReport& r
 void ZeroOptimizer::gather_parameters() {
     frozen_weights_.clear();
     storage_.round_masters();
-    gather(false);
+    gather_.start(false);
+    gather_.wait();
 }
 
 NamedParameters ZeroOptimizer::full_parameters(const NamedParameters& like) {
+    gather_.wait();
     std::vector<torch::Tensor> wholes;
     const bool in_place = plan_.compute == optim::ComputeType::fp32;
     for (std::size_t group = 0; group < storage_.groups(); ++group) {
         const torch::Tensor& whole = wholes.emplace_back(storage_.masters(group));
         const std::int64_t stride = plan_.slice_stride(group);
-        if (!in_place) communicator_.all_gather(PartedView{whole.data_ptr(), stride, stride}).wait();
+        if (!in_place) ranks_.owners().all_gather(PartedView{whole.data_ptr(), stride, stride}).wait();
     }
     NamedParameters full;
     for (const auto& [name, parameter] : like) {
@@ -241,22 +245,10 @@ NamedParameters ZeroOptimizer::full_parameters(const NamedParameters& like) {
     return full;
 }
 
-void ZeroOptimizer::gather(bool live_only) {
-    std::vector<PartedView> parts;
-    std::vector<std::int64_t> counts;
-    for (std::size_t group = 0; group < storage_.groups(); ++group) {
-        if (live_only && !storage_.live(group)) continue;
-        parts.push_back(storage_.parameter_parts(group));
-        counts.push_back(parts.back().count);
-    }
-    const std::int64_t elements = options_.gather_bytes / communicator_.size() / bytes_of(plan_.compute);
-    OperationsUnderWay under_way;
-    for (const Bucket& bucket : make_buckets(counts, elements)) {
-        std::vector<PartedView> pieces;
-        for (const BucketPiece& piece : bucket) pieces.push_back(view_of(piece, parts[piece.part]));
-        under_way.add(communicator_.all_gather(pieces));
-    }
-    under_way.wait();
+void ZeroOptimizer::await_parameters(const std::vector<torch::Tensor>& parameters) {
+    std::size_t last = 0;
+    for (const torch::Tensor& parameter : parameters) last = std::max(last, storage_.place_of(parameter).group);
+    gather_.wait_for(last);
 }
 
 }  // namespace strata::dist

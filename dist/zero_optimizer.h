@@ -5,7 +5,9 @@
 //      the clip coefficient, and whether everything is finite
 //   3. one fused update of the own slices, each group at its own rate, clipping folded in; LAMB's in two passes around
 //      a small all-reduce of every tensor's norms
-//   4. updated slices are gathered, in buckets of equal bytes whatever groups they hold, in the network's own type
+//   4. updated slices are gathered, in buckets of equal bytes whatever groups they hold, in the network's own type,
+//   while
+//      the next forward pass comes to them if the caller has it so (parameter_gather.h)
 //   5. with telemetry, the update's sums of squares go into one more small all-reduce: norms of weights and changes
 //
 // The number of collectives is 1 + ceil(gradient bytes / reduce_bytes) + ceil(parameter bytes / gather_bytes), under
@@ -18,6 +20,9 @@
 // A deterministic plan gives the same bits on any number of ranks, if the step is cut into the same micro-batches and
 // micro-batch j is rank j mod N's: sums of gradients have the order of micro-batches, and norms are sums over fixed
 // tiles of the groups, in the order of tiles. (Telemetry's norms are sums of ranks' sums all the same.)
+//
+// With a copy of the state on each host (shard_ranks.h), gathers stay inside a copy, and reductions go on from copy to
+// copy, ceil(gradient bytes / reduce_bytes) more collectives; the copies then make one and the same update.
 #pragma once
 
 #include <cstdint>
@@ -28,6 +33,8 @@
 #include "dist/communicator.h"
 #include "dist/gradient_reducer.h"
 #include "dist/group_storage.h"
+#include "dist/parameter_gather.h"
+#include "dist/shard_ranks.h"
 #include "optim/loss_scale.h"
 #include "optim/plan.h"
 
@@ -38,6 +45,9 @@ struct StepInput {
     double max_grad_norm = 1.0;  ///< clip the global norm as torch.nn.utils.clip_grad_norm_ does; 0: do not
     double loss = 0;             ///< this rank's part; parts sum to the loss
     bool telemetry = false;      ///< also measure parameters and their change: a logged step
+    /// Returns while updated slices are on their way. Until backward() begins, nobody may read a parameter without
+    /// await_parameters().
+    bool leaves_gather = false;
     /// In a deterministic plan, in place of `loss`: of every micro-batch of the step, 0 where another rank has it.
     std::span<const double> micro_losses = {};
 };
@@ -63,6 +73,7 @@ struct StepReport {
     std::int64_t reductions_in_backward = 0;  ///< that left before the backward pass had ended
     StepSeconds seconds;
     TrafficCounters traffic;  ///< what this rank sent for it
+    Traffic across;           ///< of that, to other copies' owners
 };
 
 /// Bytes of one large collective, all ranks' parts together: small enough that several are under way, large enough that
@@ -75,8 +86,8 @@ struct ZeroOptions {
 
 class ZeroOptimizer {
   public:
-    /// Keeps references to all three.
-    ZeroOptimizer(const optim::Plan& plan, GroupStorage& storage, Communicator& communicator, ZeroOptions options = {});
+    /// Keeps references to plan and storage, which is the storage of ranks.owner().
+    ZeroOptimizer(const optim::Plan& plan, GroupStorage& storage, const ShardRanks& ranks, ZeroOptions options = {});
 
     /// A micro-batch's backward pass. The storage must have entered the step, its gradients zero before the first. The
     /// loss must be this rank's part of a sum: the caller has divided by the global number of samples. Undefined on a
@@ -85,6 +96,12 @@ class ZeroOptimizer {
 
     /// The update. Under stage 1 the caller may have run the backward passes itself.
     StepReport step(const StepInput& input);
+
+    /// Returns when all parameters are complete. Collective.
+    void await_parameters() { gather_.wait(); }
+
+    /// Returns when these parameters of the model are complete.
+    void await_parameters(const std::vector<torch::Tensor>& parameters);
 
     /// Brings every rank's slices of all groups to all: after slices (masters, in 16 bits) were loaded from a
     /// checkpoint.
@@ -98,22 +115,25 @@ class ZeroOptimizer {
     const std::optional<optim::LossScale>& loss_scale() const { return loss_scale_; }
 
   private:
+    void begin_step();
+    void sum_over_ranks(std::span<double> values);
     void measure(const StepInput& input, StepReport& report);
     double sum_tiles(std::span<const double> micro_losses, std::span<double> group_sums);
     double scale() const { return loss_scale_ ? static_cast<double>(loss_scale_->scale) : 1.0; }
     void update(const StepInput& input, double grad_norm, std::span<optim::GroupTelemetry> telemetry);
-    void gather(bool live_only);
     void weigh(std::vector<optim::GroupTelemetry> sums, StepReport& report);
     double weight_square_sum(std::size_t group);
 
     const optim::Plan& plan_;
     GroupStorage& storage_;
-    Communicator& communicator_;
+    ShardRanks ranks_;
     ZeroOptions options_;
     GradientReducer reducer_;
     std::optional<optim::LossScale> loss_scale_;
+    ParameterGather gather_;
     std::vector<std::int32_t> tensors_;       // of each of LAMB's sums
     std::optional<TrafficCounters> traffic_;  // as the step found it
+    Traffic across_;                          // likewise
     std::int64_t layout_ = 0;                 // the storage's, when the spans were made
     std::vector<optim::UpdateSpan> spans_;
     std::vector<double> frozen_weights_;  // square sums of this rank's slices of frozen groups; empty: not known

@@ -157,9 +157,14 @@ BertModel::BertModel(const BertConfig& config, torch::Device device) {
     pooler = register_module("pooler", std::make_shared<DenseHolder>(config.hidden_size, config.hidden_size, device));
 }
 
-torch::Tensor BertModel::first_tokens(const PackedInput& input, const ForwardContext& context) const {
+torch::Tensor BertModel::first_tokens(const PackedInput& input, const ForwardContext& context,
+                                      const std::function<void(const torch::nn::Module&)>& reads) const {
+    reads(*embeddings);
     torch::Tensor x = embeddings->forward(input, context.within(*embeddings));
-    for (const auto& layer : encoder->layer->all) x = layer->forward(x, context.within(*layer));
+    for (const auto& layer : encoder->layer->all) {
+        reads(*layer);
+        x = layer->forward(x, context.within(*layer));
+    }
     const std::vector<std::int64_t> first_rows(input.offsets.begin(), input.offsets.end() - 1);
     return x.index_select(0, torch::tensor(first_rows, torch::kInt64));
 }
@@ -190,7 +195,8 @@ FolderWriter BertForSequenceClassification::folder_writer(const std::filesystem:
 torch::Tensor BertForSequenceClassification::forward(const Input& any_input, const std::optional<DropoutKey>& dropout) {
     const PackedInput& input = tokens_of(any_input);
     const ForwardContext context{make_layout(input.offsets, input.sample_positions), dropout, dropout_in_frozen()};
-    return forward_from(bert_->first_tokens(input, context), input.sample_positions, dropout);
+    const auto reading = [this](const torch::nn::Module& part) { reads(part); };
+    return forward_from(bert_->first_tokens(input, context, reading), input.sample_positions, dropout);
 }
 
 std::optional<std::int64_t> BertForSequenceClassification::fixed_width() const {
@@ -201,12 +207,16 @@ std::optional<std::int64_t> BertForSequenceClassification::fixed_width() const {
 torch::Tensor BertForSequenceClassification::fixed_part(const Input& any_input) {
     const torch::NoGradGuard no_grad;
     const PackedInput& input = tokens_of(any_input);
-    return bert_->first_tokens(input, {make_layout(input.offsets, input.sample_positions), std::nullopt, false});
+    const auto reading = [this](const torch::nn::Module& part) { reads(part); };
+    return bert_->first_tokens(input, {make_layout(input.offsets, input.sample_positions), std::nullopt, false},
+                               reading);
 }
 
 torch::Tensor BertForSequenceClassification::forward_from(const torch::Tensor& fixed,
                                                           const std::vector<std::int64_t>& sample_positions,
                                                           const std::optional<DropoutKey>& dropout) {
+    reads(*bert_->pooler);
+    reads(*classifier_);
     const torch::Tensor pooled = bert_->pool(fixed.to(classifier_->weight.scalar_type()));
     const ForwardContext context{nullptr, dropout, dropout_in_frozen()};
     const std::optional<DropoutSite> site = context.within(*classifier_).site(head_site, config_.head_dropout());

@@ -122,7 +122,9 @@ struct Encoder : torch::nn::Module {
 struct BertModel : torch::nn::Module {
     BertModel(const BertConfig& config, torch::Device device);
     /// The last layer's outputs at the first tokens, [B, hidden].
-    torch::Tensor first_tokens(const PackedInput& input, const ForwardContext& context) const;
+    /// `reads` is told of each part before its turn.
+    torch::Tensor first_tokens(const PackedInput& input, const ForwardContext& context,
+                               const std::function<void(const torch::nn::Module&)>& reads) const;
     torch::Tensor pool(const torch::Tensor& first_tokens) const;
     std::shared_ptr<Embeddings> embeddings;
     std::shared_ptr<Encoder> encoder;

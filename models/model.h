@@ -81,11 +81,23 @@ class Model {
     /// those of the batch. By default not, for the same reason.
     void set_statistics_in_frozen(bool follow) { statistics_in_frozen_ = follow; }
 
+    /// Told which parameters a forward pass is about to read, each time before it does: they may not be complete
+    /// before.
+    using BeforeReading = std::function<void(const std::vector<torch::Tensor>& parameters)>;
+    void set_before_reading(BeforeReading told) { before_reading_ = std::move(told); }
+
   protected:
+    /// What `part` (a module of torch's) has is about to be read.
+    template <typename Module>
+    void reads(const Module& part) const {
+        if (before_reading_) before_reading_(part.parameters());
+    }
+    const BeforeReading& before_reading() const { return before_reading_; }
     bool dropout_in_frozen() const { return dropout_in_frozen_; }
     bool statistics_in_frozen() const { return statistics_in_frozen_; }
 
   private:
+    BeforeReading before_reading_;
     bool dropout_in_frozen_ = false;
     bool statistics_in_frozen_ = false;
 };

@@ -151,6 +151,11 @@ void TorchScriptModel::set_training(bool training) {
 }
 
 torch::Tensor TorchScriptModel::forward(const Input& input, const std::optional<DropoutKey>& dropout) {
+    if (before_reading()) {
+        std::vector<torch::Tensor> all;
+        for (const torch::Tensor& parameter : module_.parameters()) all.push_back(parameter);
+        before_reading()(all);
+    }
     set_training(dropout.has_value());
     if (dropout) {
         DropoutSite site = whole_module;

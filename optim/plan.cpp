@@ -19,6 +19,16 @@ void check_run(const PlanConfig& config) {
         user_error("learning_rate is {}; it must be 0 or more (2e-5 to 5e-5 is usual for BERT).", config.learning_rate);
     }
     if (config.world_size < 1) user_error("{} ranks; there must be at least one.", config.world_size);
+    STRATA_CHECK(config.replicas >= 1 && config.world_size % config.replicas == 0, "{} copies among {} ranks",
+                 config.replicas, config.world_size);
+    if (config.replicas > 1 && config.deterministic) {
+        user_error(
+            "deterministic needs one copy of the optimizer state over all ranks: with one on each host, gradients are "
+            "summed host by host and not in the order of micro-batches. Say --shard all.");
+    }
+    if (config.replicas > 1 && config.compute != ComputeType::fp32) {
+        user_error("--shard node adds up in fp32 between hosts and takes no --bf16 or --fp16 yet. Say --shard all.");
+    }
     if (config.zero_stage != 1 && config.zero_stage != 2) {
         user_error(
             "zero_stage {} is not available; use 1 (each rank keeps its slice of the optimizer state) or 2 (and of the "
@@ -94,15 +104,15 @@ std::int64_t Plan::slice_alignment() const {
 }
 
 std::int64_t Plan::slice_stride(std::size_t group) const {
-    return optim::slice_stride(groups.at(group).elements, world_size, slice_alignment());
+    return optim::slice_stride(groups.at(group).elements, owners(), slice_alignment());
 }
 
 std::int64_t Plan::padded_elements(std::size_t group) const {
-    return optim::padded_elements(groups.at(group).elements, world_size, slice_alignment());
+    return optim::padded_elements(groups.at(group).elements, owners(), slice_alignment());
 }
 
-Slice Plan::slice(std::size_t group, int rank) const {
-    return slice_of(groups.at(group).elements, rank, world_size, slice_alignment());
+Slice Plan::slice(std::size_t group, int owner) const {
+    return slice_of(groups.at(group).elements, owner, owners(), slice_alignment());
 }
 
 ComputeType Plan::gradient_type() const {
@@ -123,6 +133,7 @@ Plan make_plan(const Manifest& manifest, const PlanConfig& config) {
     plan.optimizer = config.optimizer;
     plan.total_steps = config.total_steps;
     plan.world_size = config.world_size;
+    plan.replicas = config.replicas;
     plan.zero_stage = config.zero_stage;
     plan.micro_batches = config.micro_batches;
     plan.deterministic = config.deterministic;

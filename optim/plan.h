@@ -51,6 +51,7 @@ struct PlanConfig {
     std::optional<GradualConfig> gradual = std::nullopt;     // instead of stages
     std::optional<FineTuneConfig> fine_tune = std::nullopt;  // instead of stages
     int world_size = 1;
+    int replicas = 1;       // copies of the optimizer state among all ranks
     int zero_stage = 1;     // 1 or 2
     int micro_batches = 1;  // of each rank in a step
     bool deterministic = false;
@@ -78,6 +79,10 @@ struct Plan {
     std::int64_t total_steps = 0;
     int world_size = 1;
 
+    /// Copies of the optimizer state that the ranks hold among them: 1, or one a host. The owners() ranks of a copy
+    /// have a slice of it each, and ranks of different copies with the same slice make the same update.
+    int replicas = 1;
+
     /// Stage 1: a step's gradients add up on each rank in full and are reduced once. Stage 2: they are reduced after
     /// every micro-batch, and each rank keeps the sums of its own slices alone.
     int zero_stage = 1;
@@ -96,11 +101,14 @@ struct Plan {
     /// under stage 2 they stay so.
     ComputeType gradient_type() const;
 
-    /// Elements that a slice's length is a multiple of, and how a group is shared out.
+    /// Ranks that share one copy of the optimizer state.
+    int owners() const { return world_size / replicas; }
+
+    /// Elements that a slice's length is a multiple of, and how a group is shared out among a copy's owners.
     std::int64_t slice_alignment() const;
     std::int64_t slice_stride(std::size_t group) const;
     std::int64_t padded_elements(std::size_t group) const;
-    Slice slice(std::size_t group, int rank) const;
+    Slice slice(std::size_t group, int owner) const;
 
     /// `step` in [0, total_steps).
     const Stage& stage_at(std::int64_t step) const;
@@ -139,7 +147,8 @@ inline constexpr std::int64_t gradient_scratch_bytes = std::int64_t{64} << 20;
 
 /// Bytes on one rank at one step: every group's parameters and every live group's gradients, both with their padding,
 /// and the optimizer state of the rank's own slices of the groups that hold some; masters of all groups are state, too.
-/// Under stage 2 gradients are the own slices' sums in fp32, and what is on its way comes on top.
+/// Under stage 2 gradients are the own slices' sums in fp32, and what is on its way comes on top. `owner`
+/// counts the ranks of one copy of the state.
 struct RankMemory {
     std::int64_t parameter_bytes = 0;
     std::int64_t gradient_bytes = 0;
@@ -148,16 +157,19 @@ struct RankMemory {
 
     std::int64_t sum() const { return parameter_bytes + gradient_bytes + state_bytes + scratch_bytes; }
 };
-RankMemory memory_per_rank(const Plan& plan, int rank, std::int64_t step);
+RankMemory memory_per_rank(const Plan& plan, int owner, std::int64_t step);
 
 /// Bytes that each rank sends for one update, by the ring formulas of dist/communicator.h: live groups' gradients, S
-/// bytes with padding, are reduced to their owners for S(N-1)/N, once or, under stage 2, after every micro-batch; their
-/// updated parameters are gathered for S(N-1)/N. Norms and the loss come on top: 8 bytes a group, or a tile.
+/// bytes with padding, are reduced to their L owners for S(L-1)/L, once or, under stage 2, after every micro-batch;
+/// their updated parameters are gathered for S(L-1)/L. With R copies of the state each owner's sums, S/L bytes, are
+/// added to those of the other copies once, for 2(S/L)(R-1)/R. Norms and the loss come on top: 8 bytes a group, or a
+/// tile.
 struct StepTraffic {
     std::int64_t reduce_bytes = 0;
     std::int64_t gather_bytes = 0;
+    std::int64_t across_bytes = 0;  // between the copies
 
-    std::int64_t sum() const { return reduce_bytes + gather_bytes; }
+    std::int64_t sum() const { return reduce_bytes + gather_bytes + across_bytes; }
 };
 StepTraffic traffic_per_step(const Plan& plan, std::int64_t step);
 

@@ -5,19 +5,19 @@
 
 namespace strata::optim {
 
-RankMemory memory_per_rank(const Plan& plan, int rank, std::int64_t step) {
+RankMemory memory_per_rank(const Plan& plan, int owner, std::int64_t step) {
     RankMemory memory;
     constexpr std::int64_t fp32_bytes = bytes_of(ComputeType::fp32);
     std::int64_t live = 0;
     std::int64_t largest = 0;
     for (std::size_t g = 0; g < plan.groups.size(); ++g) {
         const std::int64_t padded = plan.padded_elements(g);
-        const std::int64_t slice_bytes = fp32_bytes * plan.slice(g, rank).size();
+        const std::int64_t slice_bytes = fp32_bytes * plan.slice(g, owner).size();
         memory.parameter_bytes += bytes_of(plan.compute) * padded;
         if (plan.compute != ComputeType::fp32) memory.state_bytes += slice_bytes;
         if (plan.trainable(g, step)) {
             const std::int64_t gradients = bytes_of(plan.gradient_type()) * padded;
-            memory.gradient_bytes += plan.zero_stage == 1 ? gradients : fp32_bytes * padded / plan.world_size;
+            memory.gradient_bytes += plan.zero_stage == 1 ? gradients : fp32_bytes * padded / plan.owners();
             live += gradients;
             largest = std::max(largest, gradients);
         }
@@ -33,10 +33,11 @@ StepTraffic traffic_per_step(const Plan& plan, std::int64_t step) {
         if (!plan.trainable(g, step)) continue;
         live += plan.padded_elements(g);
     }
-    // Padding makes the elements a multiple of the ranks, so nothing is rounded.
-    const std::int64_t once = live / plan.world_size * (plan.world_size - 1);
+    // Padding makes the elements a multiple of the owners, so nothing of theirs is rounded.
+    const std::int64_t own = live / plan.owners();
+    const std::int64_t once = own * (plan.owners() - 1);
     return {once * bytes_of(plan.gradient_type()) * (plan.zero_stage == 1 ? 1 : plan.micro_batches),
-            once * bytes_of(plan.compute)};
+            once * bytes_of(plan.compute), 2 * own * bytes_of(ComputeType::fp32) * (plan.replicas - 1) / plan.replicas};
 }
 
 }  // namespace strata::optim

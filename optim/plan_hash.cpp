@@ -105,6 +105,7 @@ std::uint64_t Plan::update_hash() const {
 std::uint64_t Plan::hash() const {
     Canonical out = serialise_update(*this);
     out.integer(world_size);
+    out.integer(replicas);
     out.integer(zero_stage);
     out.integer(micro_batches);
     out.integer(deterministic ? 1 : 0);

@@ -78,7 +78,7 @@ json stage_json(const Plan& plan, const Stage& stage, const std::vector<RateRang
     }
     json memory = json::array();
     for (int rank = 0; rank < plan.world_size; ++rank) {
-        memory.push_back(memory_json(memory_per_rank(plan, rank, stage.first_step), rank));
+        memory.push_back(memory_json(memory_per_rank(plan, rank % plan.owners(), stage.first_step), rank));
     }
     const StepTraffic traffic = traffic_per_step(plan, stage.first_step);
     return {{"name", stage.name},
@@ -91,7 +91,10 @@ json stage_json(const Plan& plan, const Stage& stage, const std::vector<RateRang
             {"on_unfreeze", on_unfreeze_name(stage.on_unfreeze)},
             {"groups", std::move(groups)},
             {"memory", std::move(memory)},
-            {"traffic", {{"reduce_bytes", traffic.reduce_bytes}, {"gather_bytes", traffic.gather_bytes}}}};
+            {"traffic",
+             {{"reduce_bytes", traffic.reduce_bytes},
+              {"gather_bytes", traffic.gather_bytes},
+              {"across_bytes", traffic.across_bytes}}}};
 }
 
 std::string_view kind_name(Transition::Kind kind) {
@@ -137,7 +140,7 @@ json peak_memory_json(const Plan& plan) {
     for (int rank = 0; rank < plan.world_size; ++rank) {
         RankMemory peak;
         for (const Stage& stage : plan.stages) {
-            const RankMemory memory = memory_per_rank(plan, rank, stage.first_step);
+            const RankMemory memory = memory_per_rank(plan, rank % plan.owners(), stage.first_step);
             if (memory.sum() > peak.sum()) peak = memory;
         }
         ranks.push_back(memory_json(peak, rank));
@@ -175,6 +178,7 @@ nlohmann::json plan_json(const Plan& plan, const std::optional<ModelCosts>& cost
             {"trainable_elements", trainable},
             {"total_steps", plan.total_steps},
             {"world_size", plan.world_size},
+            {"replicas", plan.replicas},
             {"zero_stage", plan.zero_stage},
             {"compute_type", name_of(plan.compute)},
             {"transitions", transitions_json(plan)},

@@ -1,6 +1,7 @@
 // A plan written out: for people, for spreadsheets, for programs.
 #pragma once
 
+#include "optim/cluster.h"
 #include "optim/plan.h"
 
 #include <nlohmann/json.hpp>
@@ -33,14 +34,22 @@ std::string plan_csv(const Plan& plan);
 
 /// {policy, optimizer, stages: [{name, first_step, end_step, learning_rate, schedule, warmup_steps, schedule_options:
 /// {what is in force}, on_unfreeze, groups: [{name, trainable, multiplier, learning_rate: {start, peak, end}}],
-/// memory: [bytes per rank], traffic: {reduce_bytes, gather_bytes}, and with `costs` kept_output_bytes and activations:
-/// {estimated_bytes, sequences, length}}], groups: [{name, parameters: [names], elements,
-/// multiplier, trainable, learning_rate: {start, peak, end}, weight_decay, overrides, segments: [{name, shape, offset,
-/// elements, decays, weight_decay, reason}]}], transitions: [{step, stage, group, kind, keeps_state}], elements,
-/// trainable_elements, parameters, total_steps, world_size, zero_stage, memory: [bytes per rank], hash, update_hash}.
-/// A group's `trainable` is at the first step, its learning_rate over the whole run, `overrides` what it has of its own
+/// memory: [bytes per rank], traffic: {reduce_bytes, gather_bytes, across_bytes}, and with `costs` kept_output_bytes
+/// and activations: {estimated_bytes, sequences, length}}], groups: [{name, parameters: [names], elements, multiplier,
+/// trainable, learning_rate: {start, peak, end}, weight_decay, overrides, segments: [{name, shape, offset, elements,
+/// decays, weight_decay, reason}]}], transitions: [{step, stage, group, kind, keeps_state}], elements,
+/// trainable_elements, parameters, total_steps, world_size, replicas, zero_stage, memory: [bytes per rank], hash,
+/// update_hash}. A group's `trainable` is at the first step, its learning_rate over the whole run, `overrides` what it
+/// has of its own
 /// ({} for most); the plan's `memory` is that of the stage that takes most. Doubles read back exactly.
 nlohmann::json plan_json(const Plan& plan, const std::optional<ModelCosts>& costs = std::nullopt);
+
+/// What `strata plan --cluster` adds: a line for each way to share out the state.
+std::string cluster_table(const Cluster& cluster, const std::vector<ClusterStep>& steps);
+
+/// {hosts, gpus, inside, network: bytes per second, steps: [{shard: "all" or "node", zero_stage, overlap, forward,
+/// backward, reduce, exposed, update, gather, step: seconds, memory_bytes, traffic}]}.
+nlohmann::json cluster_json(const Cluster& cluster, const std::vector<ClusterStep>& steps);
 
 /// A drawing of the rates over time, as a whole SVG file: a line a group from the input (cool) to the head (warm), the
 /// stages shaded and named, axes, a legend. No script and nothing from outside; follows light and dark.

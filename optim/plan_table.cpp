@@ -53,8 +53,9 @@ std::string stage_text(const Stage& stage) {
 
 std::string heading(const Plan& plan) {
     std::string out = fmt::format(
-        "Plan: policy {}, {} group{}, {} rank{}, ZeRO stage {}{}{}\n", policy_name(plan.policy), plan.groups.size(),
+        "Plan: policy {}, {} group{}, {} rank{}, ZeRO stage {}{}{}{}\n", policy_name(plan.policy), plan.groups.size(),
         plural(plan.groups.size()), plan.world_size, plural(static_cast<std::size_t>(plan.world_size)), plan.zero_stage,
+        plan.replicas > 1 ? fmt::format(" in each of {} hosts", plan.replicas) : "",
         plan.deterministic ? ", deterministic" : "",
         plan.compute == ComputeType::fp32 ? "" : fmt::format(", {} with fp32 masters", name_of(plan.compute)));
     out += optimizer_text(plan.optimizer);
@@ -206,7 +207,7 @@ std::string cost_table(const Plan& plan, const std::optional<ModelCosts>& costs)
     const bool keeps = costs && std::any_of(costs->stages.begin(), costs->stages.end(),
                                             [](const auto& s) { return s.kept_bytes > 0; });
     std::vector<TextTable::Column> columns{{"stage", Align::left},
-                                           {"rank", Align::left},
+                                           {plan.replicas > 1 ? "rank of a host" : "rank", Align::left},
                                            {"parameters", Align::right},
                                            {"gradients", Align::right},
                                            {"optimizer state", Align::right}};
@@ -220,10 +221,10 @@ std::string cost_table(const Plan& plan, const std::optional<ModelCosts>& costs)
         const auto cells_of = [&](int rank) {
             return cost_cells(plan, rank, stage.first_step, costs ? &costs->stages.at(s) : nullptr, keeps);
         };
-        for (int first = 0; first < plan.world_size;) {
+        for (int first = 0; first < plan.owners();) {
             std::vector<std::string> cells = cells_of(first);
             int last = first;
-            while (last + 1 < plan.world_size && cells_of(last + 1) == cells) ++last;
+            while (last + 1 < plan.owners() && cells_of(last + 1) == cells) ++last;
             const std::string ranks = first == last ? fmt::format("{}", first) : fmt::format("{}-{}", first, last);
             cells.insert(cells.begin(), {first == 0 ? stage.name : "", ranks});
             table.add_row(std::move(cells));

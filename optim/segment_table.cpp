@@ -67,17 +67,17 @@ void append_group(std::vector<UpdateSpan>& spans, const Source& source, const Sl
 
 }  // namespace
 
-std::vector<UpdateSpan> build_spans(const Plan& plan, int rank, const std::vector<bool>& live,
+std::vector<UpdateSpan> build_spans(const Plan& plan, int owner, const std::vector<bool>& live,
                                     std::span<const SliceBuffers> buffers) {
     STRATA_CHECK(live.size() == plan.groups.size() && buffers.size() == plan.groups.size(),
                  "{} live flags and {} buffers for {} groups", live.size(), buffers.size(), plan.groups.size());
-    STRATA_CHECK(rank >= 0 && rank < plan.world_size, "rank {} of {}", rank, plan.world_size);
+    STRATA_CHECK(owner >= 0 && owner < plan.owners(), "owner {} of {}", owner, plan.owners());
     std::vector<UpdateSpan> spans;
     const bool may_merge = plan.optimizer.kind != OptimizerKind::lamb;
     std::int32_t next_sum = 0;
     for (std::size_t g = 0; g < plan.groups.size(); ++g) {
         // Where a group is frozen its slice is taken as empty: pieces are counted all the same.
-        const Slice slice = live[g] ? plan.slice(g, rank) : Slice{};
+        const Slice slice = live[g] ? plan.slice(g, owner) : Slice{};
         append_group(spans, {plan.groups[g], g, slice, may_merge, piece_tile(plan)}, buffers[g], next_sum);
     }
     return spans;

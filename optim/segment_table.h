@@ -22,11 +22,11 @@ struct SliceBuffers {
     const std::uint16_t* grad16 = nullptr;
 };
 
-/// The spans of `rank`'s slices of every group that is live, in group order. Neighbouring segments with the same
+/// The spans of an owner's slices of every group that is live, in group order. Neighbouring segments with the same
 /// answer to decay make one span, but for LAMB, whose every tensor has its own trust ratio; in a deterministic plan
 /// LAMB's spans also end where a tile does, so that their sums depend on no slice. `live` and `buffers` have one entry
 /// for each group; null pointers stay null.
-std::vector<UpdateSpan> build_spans(const Plan& plan, int rank, const std::vector<bool>& live,
+std::vector<UpdateSpan> build_spans(const Plan& plan, int owner, const std::vector<bool>& live,
                                     std::span<const SliceBuffers> buffers);
 
 /// For each UpdateSpan::tensor of any rank, which of the plan's tensors it is a part of. Frozen ones are included.

@@ -10,6 +10,7 @@
 #include "apps/strata/stop_signal.h"
 #include "apps/strata/threads.h"
 #include "apps/strata/train_plan.h"
+#include "apps/strata/train_step.h"
 #include "core/error.h"
 #include "core/file.h"
 #include "dist/agreement.h"
@@ -66,8 +67,9 @@ int run_lr_find(const Config& config, dist::MpiCommunicator& communicator) {
         dist::collectively(communicator, "loading model and data", [&] { return load(config); });
     const RunLength length = dist::collectively(
         communicator, "planning", [&] { return run_length(config, experiment.train->size(), communicator.size()); });
+    const int per_host = ranks_per_host(config, communicator);
     const optim::Plan plan = dist::collectively(communicator, "planning", [&] {
-        return make_train_plan(config, experiment.manifest(), length, communicator.size());
+        return make_train_plan(config, experiment.manifest(), length, communicator.size(), per_host);
     });
     const std::vector<std::string> groups = dist::collectively(
         communicator, "planning", [&] { return naming_places(config, [&] { return groups_to_test(config, plan); }); });

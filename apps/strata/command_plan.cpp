@@ -51,6 +51,17 @@ std::optional<std::int64_t> sample_count(const Config& config) {
     return data::read_dataset(config.train_file, read_options(config, data::Split::train)).size();
 }
 
+/// The plan is then for the cluster's ranks.
+optim::Cluster cluster_of(Config& config) {
+    const optim::Cluster cluster = optim::parse_cluster(config.cluster);
+    if (config.ranks != 1 && config.ranks != cluster.ranks()) {
+        user_error("--ranks {} and --cluster with {} ranks; leave --ranks out", config.ranks, cluster.ranks());
+    }
+    config.ranks = cluster.ranks();
+    config.ranks_per_host = cluster.gpus;
+    return cluster;
+}
+
 }  // namespace
 
 int run_plan(const Config& given) {
@@ -62,6 +73,8 @@ int run_plan(const Config& given) {
         std::printf("No --train_file, --train_samples or --max_steps: rates are shown over %lld updates.\n\n",
                     static_cast<long long>(steps_without_data));
     }
+    std::optional<optim::Cluster> cluster;
+    if (!config.cluster.empty()) cluster = cluster_of(config);
     const int ranks = static_cast<int>(config.ranks);
     const optim::Plan plan = make_train_plan(config, manifest, run_length(config, samples, ranks), ranks);
     if (!config.explain.empty()) {
@@ -70,7 +83,14 @@ int run_plan(const Config& given) {
     }
     const auto costs = model_costs(config, plan, samples);
     std::printf("%s", optim::plan_table(plan, costs).c_str());
-    if (!config.json.empty()) write_file_atomically(config.json, optim::plan_json(plan, costs).dump(2) + "\n");
+    nlohmann::json json = optim::plan_json(plan, costs);
+    if (cluster) {
+        const auto tokens = costs ? std::optional(costs->sequences * costs->length) : std::nullopt;
+        const auto steps = optim::predict(plan, *cluster, tokens);
+        std::printf("%s", optim::cluster_table(*cluster, steps).c_str());
+        json["cluster"] = optim::cluster_json(*cluster, steps);
+    }
+    if (!config.json.empty()) write_file_atomically(config.json, json.dump(2) + "\n");
     if (!config.csv.empty()) write_file_atomically(config.csv, optim::plan_csv(plan));
     if (!config.svg.empty()) write_file_atomically(config.svg, optim::plan_svg(plan));
     return exit_done;

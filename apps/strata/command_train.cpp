@@ -155,9 +155,10 @@ int run_train(const Config& given, dist::MpiCommunicator& communicator) {
                                        dist::collectively(communicator, "comparing the files",
                                                           [&] { return input_files_text(config, experiment); }));
     }
+    const int per_host = ranks_per_host(config, communicator);
     const auto [plan, length] = dist::collectively(communicator, "planning", [&] {
         const RunLength run = run_length(config, experiment.train->size(), communicator.size());
-        return std::pair(make_train_plan(config, experiment.manifest(), run, communicator.size()), run);
+        return std::pair(make_train_plan(config, experiment.manifest(), run, communicator.size(), per_host), run);
     });
     dist::require_equal_everywhere(communicator, "the plan", plan.hash());
 

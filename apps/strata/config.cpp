@@ -54,6 +54,12 @@ void validate_update(const Config& config) {
         user_error("zero_stage is {}; it is 1 (optimizer state in slices, one a rank) or 2 (gradients too)",
                    config.zero_stage);
     }
+    if (config.ranks_per_host < 0) user_error("ranks_per_host is {}; it must be at least 1", config.ranks_per_host);
+    if (config.shard == "node" && config.deterministic) {
+        user_error(
+            "deterministic needs --shard all: with a copy of the state on each host, gradients are summed host by host "
+            "and not in the order of micro-batches");
+    }
     if (config.micro_batches < 0) user_error("micro_batches is {}; it must be at least 1", config.micro_batches);
     if (config.micro_batches > 0 && !config.deterministic) {
         user_error("micro_batches is for runs with --deterministic true; gradient_accumulation_steps is for others");

@@ -134,6 +134,8 @@ struct Config {
     double warmup_steps = 0;
     double warmup_ratio = 0;
     std::int64_t zero_stage = 1;
+    std::string shard = "all";        ///< or "node"
+    std::int64_t ranks_per_host = 0;  ///< 0: as the job finds them
     bool overlap_comm = true;
     bool deterministic = false;
     std::string bf16 = "false";
@@ -192,6 +194,7 @@ struct Config {
     std::string svg;
     std::string explain;
     std::int64_t ranks = 1;
+    std::string cluster;
 
     // report
     std::vector<std::string> runs;

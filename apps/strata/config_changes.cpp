@@ -34,6 +34,8 @@ bool is_free_to_change(const std::string& key) {
                              "per_device_eval_batch_size",
                              "max_eval_samples",
                              "zero_stage",
+                             "shard",
+                             "ranks_per_host",
                              "overlap_comm",
                              "micro_batches",  // the resume itself looks at how steps are cut
                              "ddp_timeout",

@@ -56,6 +56,17 @@ std::vector<dist::StateGroup> state_groups(const optim::Plan& plan, dist::GroupS
     return groups;
 }
 
+/// Ranks of different copies hold the same slice; each writes its share of it.
+void keep_share(dist::StateGroup& group, int copy, int copies) {
+    const std::int64_t size = group.end - group.begin;
+    const std::int64_t first = size * copy / copies;
+    group.end = group.begin + size * (copy + 1) / copies;
+    group.begin += first;
+    for (float** data : {&group.master, &group.exp_avg, &group.exp_avg_sq}) {
+        if (*data != nullptr) *data += first;
+    }
+}
+
 /// Where one of the model's parameters, by whatever name, lies among the groups' masters.
 struct ParameterPlace {
     std::string name;
@@ -163,21 +174,22 @@ void restore_buffers(const std::filesystem::path& checkpoint, const models::Name
 
 dist::CheckpointContent checkpoint_content(const Config& config, const Experiment& experiment, const optim::Plan& plan,
                                            dist::GroupStorage& storage, const TrainProgress& progress, double epoch,
-                                           const dist::Communicator& communicator) {
+                                           const dist::ShardRanks& ranks) {
     dist::CheckpointContent content;
     content.header.step = progress.step;
     content.header.epoch = epoch;
-    content.header.world_size = communicator.size();
+    content.header.world_size = ranks.world().size();
     content.header.stage = plan.stage_at(std::max<std::int64_t>(0, progress.step - 1)).name;
     content.header.plan_hash = plan.hash();
     content.header.update_hash = plan.update_hash();
     content.header.effective_config = to_toml(config, command_train, true);
-    content.header.provenance = provenance(communicator);
+    content.header.provenance = provenance(ranks.world());
     content.header.train = to_json(progress).dump();
     content.header.model_fingerprint = model_fingerprint(experiment);
     content.groups = state_groups(plan, storage, progress.step);
+    for (dist::StateGroup& group : content.groups) keep_share(group, ranks.copy(), ranks.copy_count());
     // The weights come from the state file: a background save would need a copy of the model else.
-    if (communicator.rank() == 0) {
+    if (ranks.world().rank() == 0) {
         content.write_files = [writer = experiment.model().folder_writer(experiment.tokenizer_folder),
                                places = parameter_places(experiment.model(), storage)](const auto& folder) {
             writer(folder, mapped_parameters(dist::StateMap(folder / dist::state_name), places));

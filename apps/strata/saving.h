@@ -10,13 +10,15 @@
 #include "dist/checkpoint.h"
 #include "dist/group_storage.h"
 #include "dist/mpi_communicator.h"
+#include "dist/shard_ranks.h"
 
 namespace strata::app {
 
-/// Everything of the run that goes into checkpoint-<step>. Pointers lead into `storage`.
+/// Everything of the run that goes into checkpoint-<step>; of slices that several ranks hold, each gives its share.
+/// Pointers lead into `storage`.
 dist::CheckpointContent checkpoint_content(const Config& config, const Experiment& experiment, const optim::Plan& plan,
                                            dist::GroupStorage& storage, const TrainProgress& progress, double epoch,
-                                           const dist::Communicator& communicator);
+                                           const dist::ShardRanks& ranks);
 
 /// Reads a checkpoint into the own slices of `storage` and returns how far its run was. The other ranks' slices of the
 /// parameters must be gathered afterwards. Throws UserError for a checkpoint of another model. Rank 0 prints what is

@@ -110,6 +110,19 @@ std::int64_t total_steps(const Config& config, std::int64_t steps_per_epoch) {
     return static_cast<std::int64_t>(std::ceil(train_epochs(config) * static_cast<double>(steps_per_epoch)));
 }
 
+int state_copies(const Config& config, int ranks, std::int64_t ranks_per_host) {
+    if (config.shard == "all") return 1;
+    if (ranks_per_host < 1) {
+        user_error(
+            "--shard node keeps a copy of the optimizer state on each host: say --ranks_per_host to plan for it");
+    }
+    if (ranks % ranks_per_host != 0) {
+        user_error("{} ranks are not whole hosts of {}; choose another number of ranks or ranks_per_host", ranks,
+                   ranks_per_host);
+    }
+    return ranks / static_cast<int>(ranks_per_host);
+}
+
 }  // namespace
 
 std::vector<optim::StageConfig> stages_of(const Config& config) {
@@ -137,7 +150,8 @@ RunLength run_length(const Config& config, std::optional<std::int64_t> samples, 
     return length;
 }
 
-optim::Plan make_train_plan(const Config& config, const optim::Manifest& manifest, const RunLength& length, int ranks) {
+optim::Plan make_train_plan(const Config& config, const optim::Manifest& manifest, const RunLength& length, int ranks,
+                            int ranks_per_host) {
     return naming_places(config, [&] {
         optim::PlanConfig plan;
         plan.policy = policy_of(config);
@@ -150,6 +164,7 @@ optim::Plan make_train_plan(const Config& config, const optim::Manifest& manifes
         plan.total_steps = length.total_steps;
         plan.steps_per_epoch = length.steps_per_epoch;
         plan.world_size = ranks;
+        plan.replicas = state_copies(config, ranks, ranks_per_host > 0 ? ranks_per_host : config.ranks_per_host);
         // Sums of gradients in the order of micro-batches are what stage 2 makes.
         plan.zero_stage = config.deterministic ? 2 : static_cast<int>(config.zero_stage);
         plan.micro_batches = static_cast<int>((length.micro_batches + ranks - 1) / ranks);

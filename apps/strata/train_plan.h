@@ -26,6 +26,8 @@ std::vector<optim::StageConfig> stages_of(const Config& config);
 RunLength run_length(const Config& config, std::optional<std::int64_t> samples, int ranks);
 
 /// Throws UserError, with the place in the configuration file, for every configuration that makes no sense.
-optim::Plan make_train_plan(const Config& config, const optim::Manifest& manifest, const RunLength& length, int ranks);
+/// `ranks_per_host` is what the job has found; 0: what the configuration says, which --shard node then needs.
+optim::Plan make_train_plan(const Config& config, const optim::Manifest& manifest, const RunLength& length, int ranks,
+                            int ranks_per_host = 0);
 
 }  // namespace strata::app

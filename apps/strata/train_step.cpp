@@ -9,6 +9,20 @@
 #include "models/losses.h"
 
 namespace strata::app {
+namespace {
+
+dist::ShardRanks shard_ranks(const Config& config, const optim::Plan& plan, dist::Communicator& communicator) {
+    if (plan.replicas == 1) return communicator;
+    return config.ranks_per_host > 0 ? dist::ShardRanks::by_block(communicator, plan.owners())
+                                     : dist::ShardRanks::by_host(communicator);
+}
+
+}  // namespace
+
+int ranks_per_host(const Config& config, dist::Communicator& communicator) {
+    if (config.shard == "all") return 0;
+    return config.ranks_per_host > 0 ? static_cast<int>(config.ranks_per_host) : dist::ranks_of_each_host(communicator);
+}
 
 TrainStep::TrainStep(const Config& config, const Experiment& experiment, const optim::Plan& plan,
                      const RunLength& length, dist::Communicator& communicator)
@@ -19,15 +33,21 @@ TrainStep::TrainStep(const Config& config, const Experiment& experiment, const o
       communicator_(communicator),
       sampler_(static_cast<std::uint64_t>(config.seed), experiment.train->size(), length.global_batch_size,
                config.shuffle),
-      storage_(plan, experiment.model().named_parameter_list(), communicator.rank()),
-      optimizer_(plan, storage_, communicator, {.overlap = config.overlap_comm}),
+      ranks_(shard_ranks(config, plan, communicator)),
+      storage_(plan, experiment.model().named_parameter_list(), ranks_.owner()),
+      optimizer_(plan, storage_, ranks_, {.overlap = config.overlap_comm}),
       buffers_(experiment.model().named_buffer_list(), communicator),
       frozen_outputs_(experiment.model(), *experiment.train, communicator, config.cache_frozen != "false") {
+    experiment.model().set_before_reading([this](const auto& parameters) { optimizer_.await_parameters(parameters); });
     experiment.model().set_dropout_in_frozen(config.frozen_dropout);
     experiment.model().set_statistics_in_frozen(config.frozen_batch_norm);
 }
 
-MadeStep TrainStep::make(std::int64_t step, bool telemetry) {
+TrainStep::~TrainStep() {
+    experiment_.model().set_before_reading({});
+}
+
+MadeStep TrainStep::make(std::int64_t step, bool telemetry, bool next) {
     MadeStep made;
     communicator_.activity().enter(fmt::format("update {}", step + 1));
     storage_.enter(step);
@@ -35,9 +55,12 @@ MadeStep TrainStep::make(std::int64_t step, bool telemetry) {
         layout_ = storage_.layout();
         frozen_outputs_.enter_stage();
     }
+    // Outputs of a frozen backbone are exchanged between forward passes, and a rank may have none of those.
+    if (frozen_outputs_.on()) optimizer_.await_parameters();
     storage_.zero_gradients();
     const std::vector<double> losses = forward_backward(step, made.work);
     dist::StepInput input{.step = step, .max_grad_norm = config_.max_grad_norm, .telemetry = telemetry};
+    input.leaves_gather = next && config_.overlap_comm;
     if (plan_.deterministic) {
         input.micro_losses = losses;
     } else {

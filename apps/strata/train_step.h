@@ -12,6 +12,7 @@
 #include "apps/strata/train_plan.h"
 #include "data/sampler.h"
 #include "dist/group_storage.h"
+#include "dist/shard_ranks.h"
 #include "dist/shared_buffers.h"
 #include "dist/zero_optimizer.h"
 
@@ -32,16 +33,26 @@ struct MadeStep {
     StepWork work;
 };
 
+/// Of --shard node, for the plan: what the configuration says, or what the hosts have. 0 where none is needed.
+/// Collective.
+int ranks_per_host(const Config& config, dist::Communicator& communicator);
+
 class TrainStep {
   public:
     /// Takes the model's parameters into its storage. Keeps references to all but `length`.
     TrainStep(const Config& config, const Experiment& experiment, const optim::Plan& plan, const RunLength& length,
               dist::Communicator& communicator);
 
-    /// Makes the plan's update `step`, crossing the border of a stage where one begins. Collective. `telemetry` has the
-    /// norms of parameters and their change measured too.
-    MadeStep make(std::int64_t step, bool telemetry = false);
+    ~TrainStep();
+    TrainStep(const TrainStep&) = delete;
+    TrainStep& operator=(const TrainStep&) = delete;
 
+    /// Makes the plan's update `step`, crossing the border of a stage where one begins. Collective. `telemetry` has the
+    /// norms of parameters and their change measured too. Where the next make is `next` to read parameters, updated
+    /// slices may be on their way still when this returns: they come while that forward pass needs others.
+    MadeStep make(std::int64_t step, bool telemetry = false, bool next = false);
+
+    const dist::ShardRanks& ranks() const { return ranks_; }
     dist::GroupStorage& storage() { return storage_; }
     dist::ZeroOptimizer& optimizer() { return optimizer_; }
     dist::SharedBuffers& buffers() { return buffers_; }
@@ -65,6 +76,7 @@ class TrainStep {
     RunLength length_;
     dist::Communicator& communicator_;
     data::Sampler sampler_;
+    dist::ShardRanks ranks_;
     dist::GroupStorage storage_;
     dist::ZeroOptimizer optimizer_;
     dist::SharedBuffers buffers_;

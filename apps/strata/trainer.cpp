@@ -90,7 +90,9 @@ TrainOutcome Trainer::run(const StopSignal& stop) {
     Progress bar(Progress::mode_of(config_.progress, communicator_.rank()), "train", length_.total_steps);
     while (progress_.step < length_.total_steps && !outcome.stopped) {
         announce_stage(bar);
-        const MadeStep made = step_.make(progress_.step, logs_after(progress_.step + 1));
+        const std::int64_t step = progress_.step + 1;
+        const bool goes_on = step < length_.total_steps && !evaluates_after(step) && !saves_after(step);
+        const MadeStep made = step_.make(progress_.step, logs_after(step), goes_on);
         count(made.work, window, outcome);
         announce_kept_outputs(bar);
         log(made.report, window, bar);
@@ -315,7 +317,7 @@ void Trainer::save(Window& window, Progress& bar) {
         if (!folder.empty()) best.emplace_back(folder);
     }
     window.save += saver_.save(
-        checkpoint_content(config_, experiment_, plan_, step_.storage(), progress_, epoch(), communicator_), best, bar);
+        checkpoint_content(config_, experiment_, plan_, step_.storage(), progress_, epoch(), step_.ranks()), best, bar);
 }
 
 void Trainer::resume(const std::filesystem::path& checkpoint) {

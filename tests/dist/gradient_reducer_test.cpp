@@ -118,6 +118,32 @@ TEST_P(Reducer, WhatLeavesEarlyHasTheSameBits) {
     }
 }
 
+/// Its upper part is complete, and leaves, before the backward pass has come to its lower one.
+TEST_P(Reducer, APieceOfALargeGroupLeavesBeforeTheGroupIsComplete) {
+    const std::vector<TestGroup> whole = {groups_[0],
+                                          {"rest", 1.0, {{"kept.weight", {13, 5}}, {"kept.bias", {5}, false}}}};
+    groups_ = whole;
+    for (std::size_t g = 2; g < awkward_groups().size(); ++g) {
+        const auto more = awkward_groups()[g].parameters;
+        groups_[1].parameters.insert(groups_[1].parameters.end(), more.begin(), more.end());
+    }
+    for (const int stage : {1, 2}) {
+        optim::Plan made = plan(communicator_.size());
+        made.zero_stage = stage;
+        Training run(groups_, made, communicator_);
+        GradientReducer reducer(made, run.storage, communicator_, {.bucket_bytes = 100 * communicator_.size()});
+        std::int64_t early = 0;
+        run.storage.zero_gradients();
+        run.model.at("kept.weight").register_hook([&](const torch::Tensor& gradient) {
+            early = reducer.started_early();
+            return gradient;
+        });
+        reducer.backward(run.model.loss(communicator_.rank(), communicator_.size()), true);
+        reducer.finish();
+        EXPECT_GT(early, 0) << "stage " << stage;
+    }
+}
+
 TEST_P(Reducer, SendsWhatThePlanSays) {
     for (const int stage : {1, 2}) {
         optim::Plan made = plan(communicator_.size());

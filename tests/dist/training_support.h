@@ -15,7 +15,7 @@
 
 namespace strata::dist::testing {
 
-inline constexpr std::int64_t samples = 24;  // whole shares for 1 to 4 ranks
+inline constexpr std::int64_t samples = 168;  // whole shares for 1 to 4 ranks and 7, of 1 to 3 micro-batches each
 
 /// A small network over all of awkward_groups()' parameters: each takes part in the loss.
 class Model {
@@ -64,15 +64,15 @@ struct Training {
              ZeroOptions options = {})
         : Training(from, make_test_plan(from, with.size(), optimizer), with, options) {}
 
-    Training(std::vector<TestGroup> from, optim::Plan made, Communicator& with, ZeroOptions options = {})
+    Training(std::vector<TestGroup> from, optim::Plan made, const ShardRanks& with, ZeroOptions options = {})
         : groups(std::move(from)),
           plan(std::move(made)),
-          communicator(with),
+          communicator(with.world()),
           model(make_parameters(groups)),
-          storage(plan, model.parameters(), with.rank()),
+          storage(plan, model.parameters(), with.owner()),
           zero(plan, storage, with, options) {}
 
-    StepReport train(std::int64_t step, double max_norm = 0.0) {
+    StepReport train(std::int64_t step, double max_norm = 0.0, bool leaves_gather = false) {
         storage.enter(step);
         storage.zero_gradients();
         double own_loss = 0;
@@ -83,7 +83,7 @@ struct Training {
             if (loss.defined()) own_loss += losses[static_cast<std::size_t>(share)] = loss.item<double>();
             zero.backward(loss, turn + 1 == plan.micro_batches);
         }
-        StepInput input{.step = step, .max_grad_norm = max_norm, .loss = own_loss};
+        StepInput input{.step = step, .max_grad_norm = max_norm, .loss = own_loss, .leaves_gather = leaves_gather};
         if (plan.deterministic) input.micro_losses = losses;
         return zero.step(input);
     }

@@ -310,6 +310,27 @@ TEST_F(Zero, GatherParametersSpreadsWhatWasLoadedIntoSlices) {
     }
 }
 
+/// Whatever is asked for, and in whatever order, is complete; the bits are those of gathers that were waited for.
+TEST_F(Zero, GathersThatGoOnUnderTheNextForwardPassGiveTheSameBits) {
+    const ZeroOptions options{.reduce_bytes = 1000, .gather_bytes = 200};
+    Training waits(awkward_groups(), communicator_, {}, options);
+    Training goes_on(awkward_groups(), communicator_, {}, options);
+    for (std::int64_t step = 0; step < 8; ++step) {
+        const StepReport report = waits.train(step, 1.0);
+        EXPECT_EQ(goes_on.train(step, 1.0, true).traffic.bytes(), report.traffic.bytes());
+        auto names = goes_on.model.parameters();
+        if (step % 2 == 1) std::reverse(names.begin(), names.end());
+        if (step % 4 == 2) names.clear();  // the next step waits for all that is left
+        for (const auto& [name, parameter] : names) {
+            goes_on.zero.await_parameters({parameter});
+            ASSERT_TRUE(bits_of(parameter) == bits_of(waits.model.at(name))) << name << " step " << step;
+        }
+        if (names.empty()) goes_on.zero.await_parameters();
+    }
+    goes_on.zero.await_parameters();
+    EXPECT_TRUE(bits_of(goes_on.model.parameters()) == bits_of(waits.model.parameters()));
+}
+
 TEST_F(Zero, AModelCutOffFromItsStorageIsABug) {
     Training run(awkward_groups(), communicator_);
     torch::Tensor word = run.model.at("word");

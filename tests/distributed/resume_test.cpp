@@ -77,6 +77,23 @@ TEST(Resume, kept_outputs_of_a_frozen_backbone_change_no_bit) {
     expect_equal_runs(scratch / "whole", scratch / "cut");
 }
 
+/// Messages under the backward pass and the next forward pass, through stages, evaluations and saves.
+TEST(Overlap, changes_no_bit) {
+    const ScratchFolder scratch;
+    const std::string stages = scratch.write("stages.toml", three_stages);
+    for (const std::vector<std::string>& more : std::vector<std::vector<std::string>>{
+             {}, {"--config", stages}, {"--shard", "node", "--ranks_per_host", "1"}}) {
+        const auto run = [&](const char* name, const char* overlap) {
+            return with(with(noisy_run(3, scratch / name), more), {"--overlap_comm", overlap});
+        };
+        expect_success(run_strata(3, run("on", "true")));
+        expect_success(run_strata(3, run("off", "false")));
+        expect_equal_runs(scratch / "on", scratch / "off");
+        fs::remove_all(scratch / "on");
+        fs::remove_all(scratch / "off");
+    }
+}
+
 class ResumeElsewhere : public testing::TestWithParam<std::pair<int, int>> {};
 
 TEST_P(ResumeElsewhere, another_number_of_ranks_goes_on) {

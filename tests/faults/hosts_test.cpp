@@ -1,5 +1,6 @@
 // Jobs over several hosts, which are network namespaces joined by a bridge, each with its own name and sshd
 // (virtual_hosts): mpirun starts ranks on them by ssh, and they reach one another by TCP alone.
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -8,6 +9,7 @@
 #include <csignal>
 #include <filesystem>
 #include <fstream>
+#include <optional>
 #include <thread>
 
 #include "tests/distributed/equal_runs.h"
@@ -42,10 +44,13 @@ class Hosts : public testing::Test {
         ASSERT_EQ(up.exit_code, 0) << up.output;
     }
 
-    /// The command that runs strata on one rank of each host, started from the first.
+    /// The command that runs strata on one rank (or more) of each host, started from the first.
     std::vector<std::string> over_hosts(const std::vector<std::string>& flags, const std::string& more_hosts = "") {
         std::string hosts;
-        for (int host = 1; host <= count_; ++host) hosts += "10.231.77." + std::to_string(host) + " slots=1\n";
+        for (int host = 1; host <= count_; ++host) {
+            const int slots = host == count_ ? last_slots_.value_or(slots_) : slots_;
+            hosts += fmt::format("10.231.77.{} slots={}\n", host, slots);
+        }
         const std::string file = scratch_.write("hostfile", hosts + more_hosts);
         return with({std::string(STRATA_FAULTS) + "/virtual_hosts", "run", folder(), "1",
                      std::string(STRATA_LAUNCH) + "/mpirun", "--hostfile", file, "--bind-to", "none", "--mca",
@@ -86,6 +91,8 @@ class Hosts : public testing::Test {
 
     ScratchFolder scratch_;
     int count_ = 0;
+    int slots_ = 1;
+    std::optional<int> last_slots_;
 };
 
 class SeveralHosts : public Hosts, public testing::WithParamInterface<int> {};
@@ -112,6 +119,41 @@ TEST_P(SeveralHosts, TrainAsOneDoes) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Hosts, SeveralHosts, testing::Values(2, 4));
+
+/// Every host's ranks share one copy of the optimizer state; between hosts go sums of slices alone.
+TEST_F(Hosts, WithACopyOfTheStateEachSendOneAnotherSumsAlone) {
+    make(2);
+    slots_ = 2;
+    std::int64_t carried[2];
+    for (const char* shard : {"all", "node"}) {
+        const std::int64_t before = bytes_sent(1);
+        BackgroundJob job(over_hosts(with(parity_run(4, scratch_ / shard), {"--shard", shard})), scratch_ / "log");
+        ASSERT_EQ(job.wait(120), 0) << bytes_of(scratch_ / "log");
+        carried[shard[0] == 'n'] = bytes_sent(1) - before;
+    }
+    const auto all = read_lines(scratch_ / "all/metrics.jsonl");
+    const auto node = read_lines(scratch_ / "node/metrics.jsonl");
+    ASSERT_EQ(node.size(), 20u);
+    for (std::size_t i = 0; i < node.size(); ++i) {
+        const double loss = all[i]["loss"];
+        EXPECT_NEAR(node[i]["loss"].get<double>(), loss, 1e-5 * loss) << "update " << i + 1;
+    }
+    const nlohmann::json plan = read_json(scratch_ / "node/plan.json");
+    EXPECT_EQ(plan["replicas"], 2);
+    const std::int64_t across = plan["stages"][0]["traffic"]["across_bytes"];
+    EXPECT_GT(carried[1], 20 * 2 * across) << "two owners a host";
+    EXPECT_LT(carried[1], carried[0]) << "unsummed gradients of two ranks and parameters stay inside";
+}
+
+TEST_F(Hosts, OfUnequalSizeCannotHaveACopyEach) {
+    make(2);
+    slots_ = 3;
+    last_slots_ = 1;
+    BackgroundJob job(over_hosts(with(parity_run(4, scratch_ / "run"), {"--shard", "node"})), scratch_ / "log");
+    EXPECT_EQ(job.wait(60), 2) << bytes_of(scratch_ / "log");
+    EXPECT_THAT(bytes_of(scratch_ / "log"), HasSubstr("strata-h1 has 3 and strata-h2 has 1"));
+    EXPECT_FALSE(std::filesystem::exists(scratch_ / "run"));
+}
 
 TEST_F(Hosts, ARankKilledOnAnotherHostEndsTheJob) {
     make(3);

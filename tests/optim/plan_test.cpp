@@ -135,7 +135,7 @@ TEST(Plan, SgdKeepsOneMomentOrNone) {
 
 TEST(PlanHash, IsTheSameOnEveryMachine) {
     const Plan plan = make_plan(bert_manifest({}), base_config());
-    EXPECT_EQ(plan.hash(), 16492928628302985621U);
+    EXPECT_EQ(plan.hash(), 10462633266869798035U);
     EXPECT_EQ(plan.update_hash(), 4701002767817840300U);
     EXPECT_EQ(plan.hash(), make_plan(bert_manifest({}), base_config()).hash());
 }
@@ -248,6 +248,34 @@ TEST(PlanHash, OnlyTheFullOneKnowsTheRanks) {
     const Plan two = make_plan(bert_manifest({}), config);
     EXPECT_EQ(one.update_hash(), two.update_hash());
     EXPECT_NE(one.hash(), two.hash());
+    config.replicas = 2;
+    const Plan copies = make_plan(bert_manifest({}), config);
+    EXPECT_EQ(copies.update_hash(), two.update_hash());
+    EXPECT_NE(copies.hash(), two.hash());
+}
+
+TEST(Plan, ACopyOnEachHostCostsWhatTheFormulasSay) {
+    PlanConfig config = base_config();
+    config.world_size = 8;
+    config.replicas = 2;
+    const Plan plan = make_plan(bert_manifest({}), config);
+    config.world_size = 4;
+    config.replicas = 1;
+    const Plan host = make_plan(bert_manifest({}), config);
+    EXPECT_EQ(plan.owners(), 4);
+    std::int64_t padded = 0;
+    for (std::size_t g = 0; g < plan.groups.size(); ++g) padded += 4 * plan.padded_elements(g);
+    const StepTraffic traffic = traffic_per_step(plan, 0);
+    EXPECT_EQ(traffic.reduce_bytes, padded * 3 / 4);
+    EXPECT_EQ(traffic.gather_bytes, padded * 3 / 4);
+    EXPECT_EQ(traffic.across_bytes, padded / 4);  // 2 (S/4) (2 - 1) / 2
+    for (int owner = 0; owner < 4; ++owner) {
+        EXPECT_EQ(memory_per_rank(plan, owner, 0).state_bytes, memory_per_rank(host, owner, 0).state_bytes);
+    }
+    config.replicas = 2;
+    config.zero_stage = 2;
+    config.deterministic = true;
+    EXPECT_THAT(message_of<UserError>([&] { make_plan(bert_manifest({}), config); }), HasSubstr("--shard all"));
 }
 
 TEST(Plan, RefusesWhatMakesNoSense) {

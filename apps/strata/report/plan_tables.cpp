@@ -101,7 +101,8 @@ Cost cost_of(const json& stage) {
         cost.gradients = std::max(cost.gradients, rank.at("gradient_bytes").get<double>());
     }
     const json& traffic = stage.at("traffic");
-    cost.sent = traffic.at("reduce_bytes").get<double>() + traffic.at("gather_bytes").get<double>();
+    cost.sent = traffic.at("reduce_bytes").get<double>() + traffic.at("gather_bytes").get<double>() +
+                traffic.value("across_bytes", 0.0);
     return cost;
 }
 
