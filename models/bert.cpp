@@ -221,7 +221,8 @@ torch::Tensor BertForSequenceClassification::forward_from(const torch::Tensor& f
     const ForwardContext context{nullptr, dropout, dropout_in_frozen()};
     const std::optional<DropoutSite> site = context.within(*classifier_).site(head_site, config_.head_dropout());
     const torch::Tensor kept = site ? packed_dropout(pooled, make_pooled_layout(sample_positions), site) : pooled;
-    return classifier_->forward(kept).to(torch::kFloat32);
+    const torch::Tensor logits = classifier_->forward(kept);
+    return c10::isReducedFloatingType(logits.scalar_type()) ? logits.to(torch::kFloat32) : logits;
 }
 
 }  // namespace strata::models
