@@ -127,6 +127,10 @@ TEST_P(Reducer, APieceOfALargeGroupLeavesBeforeTheGroupIsComplete) {
         const auto more = awkward_groups()[g].parameters;
         groups_[1].parameters.insert(groups_[1].parameters.end(), more.begin(), more.end());
     }
+    constexpr std::int64_t lower = 13 * 5 + 5;
+    if (plan(communicator_.size()).slice_stride(1) <= lower)
+        GTEST_SKIP() << "the first of " << communicator_.size()
+                     << " slices is all of the lower part: every piece waits";
     for (const int stage : {1, 2}) {
         optim::Plan made = plan(communicator_.size());
         made.zero_stage = stage;
