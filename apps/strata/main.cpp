@@ -11,6 +11,7 @@
 #include "apps/strata/provenance.h"
 #include "apps/strata/threads.h"
 #include "core/error.h"
+#include "core/heap.h"
 #include "dist/agreement.h"
 #include "dist/job_watch.h"
 #include "dist/launch_environment.h"
@@ -126,5 +127,6 @@ int run(int argc, char** argv) {
 }  // namespace strata::app
 
 int main(int argc, char** argv) {
+    strata::keep_freed_memory();
     return strata::app::run(argc, argv);
 }
