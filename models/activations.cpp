@@ -4,8 +4,21 @@
 
 #include <algorithm>
 
+#include "models/hf_folder.h"
+
 namespace strata::models {
 namespace {
+
+/// Whether bert.cpp computes the layer for the sequences' first tokens: the last one, unless all below the pooler is
+/// fixed.
+bool first_tokens_only(const BertConfig& config, const std::function<bool(const std::string&)>& trains,
+                       std::int64_t layer) {
+    if (layer + 1 < config.num_hidden_layers) return false;
+    for (const auto& [name, shape] : parameter_shapes(config)) {
+        if (!name.starts_with("bert.pooler.") && !name.starts_with("classifier.") && trains(name)) return true;
+    }
+    return false;
+}
 
 constexpr std::int64_t fp32_bytes = sizeof(float);
 
@@ -13,15 +26,14 @@ constexpr std::int64_t fp32_bytes = sizeof(float);
 class Walk {
   public:
     Walk(const BertConfig& config, const BatchSize& batch, const std::function<bool(const std::string&)>& trains,
-         std::int64_t element_bytes)
+         const StepMemory& memory)
         : trains_(trains),
-          element_(element_bytes),
+          width_(config.hidden_size * memory.element_bytes),
+          inner_width_(config.intermediate_size * memory.element_bytes),
+          columns_(config.hidden_size),
+          heads_(config.num_attention_heads),
           tokens_(batch.sequences * batch.length),
-          hidden_(tokens_ * config.hidden_size * element_),
-          inner_(tokens_ * config.intermediate_size * element_),
-          sums_(tokens_ * config.num_attention_heads * fp32_bytes),
-          weight_(config.hidden_size * config.intermediate_size * element_),
-          relu_(config.hidden_act == "relu") {}
+          memory_(memory) {}
 
     void embeddings(const BertConfig& config) {
         const std::string name = "bert.embeddings.";
@@ -31,81 +43,94 @@ class Walk {
             if (!trains_(name + table + ".weight")) continue;
             reaches_ = true;
             // Its gradient is made whole before it is added to the others; by then the layers' tensors are gone.
-            // In 16 bits its rows are added up in fp32 first.
-            const std::int64_t rows_sums = element_ < fp32_bytes ? 2 * tokens_ * config.hidden_size * fp32_bytes : 0;
-            other_ = std::max(other_, rows * config.hidden_size * element_ + 2 * hidden_ + rows_sums);
+            if (!memory_.gradients_in_place) other_ = std::max(other_, (rows + 2 * tokens_) * width_);
         }
-        norm(name + "LayerNorm");
-        passing_forward(4 * hidden_);  // words, types, positions and their sum
+        norm(name + "LayerNorm", tokens_);
+        passing(3 * tokens_ * width_);  // the sum and its norm, and that dropped
     }
 
-    void layer(std::int64_t index) {
+    /// `rows`: for how many it is finished, all tokens or the first of each sequence.
+    void layer(std::int64_t index, std::int64_t rows) {
         const std::string name = fmt::format("bert.encoder.layer.{}.", index);
+        const std::int64_t all = tokens_ * width_, hidden = rows * width_, inner = rows * inner_width_;
+        const bool first_only = rows != tokens_;
+        const std::int64_t before = saved_;
         // Query, key and value have one input; each saves itself for attention, which saves a number a row and head.
-        bool saves_input = false;
         const bool below = reaches_;
-        bool any = below;
-        for (const char* part : {"query", "key", "value"}) {
-            reaches_ = below;
-            saves_input = dense_reaches(name + "attention.self." + part) || saves_input;
-            any = any || reaches_;
-        }
-        reaches_ = any;
-        if (saves_input) saved_ += hidden_;
-        if (reaches_) saved_ += 3 * hidden_ + sums_;
-        if (dense_reaches(name + "attention.output.dense")) saved_ += hidden_;
-        norm(name + "attention.output.LayerNorm");
-        if (dense_reaches(name + "intermediate.dense")) saved_ += hidden_;
-        // GELU saves its input; ReLU its output, which is what the next product saves.
-        const bool activation = reaches_;
+        const bool query = reached(name + "attention.self.query", below);
+        const bool key = reached(name + "attention.self.key", below);
+        const bool value = reached(name + "attention.self.value", below);
+        reaches_ = query || key || value;
+        const auto saves = [&](const char* part) { return trains_(name + "attention.self." + part + ".weight"); };
+        if (saves("key") || saves("value") || (!first_only && saves("query"))) saved_ += all;
+        if (first_only && saves("query")) saved_ += hidden;
+        if (reaches_) saved_ += 2 * all + hidden + rows * heads_ * fp32_bytes;
+        // Where attention's backward pass begins: the gradients of its output and of its three inputs.
+        if (reaches_) passing(2 * all + 2 * hidden);
+        if (dense_reaches(name + "attention.output.dense")) saved_ += hidden;
+        norm(name + "attention.output.LayerNorm", rows);
+        if (dense_reaches(name + "intermediate.dense")) saved_ += hidden;
+        if (reaches_) saved_ += inner;  // what the activation is of
         const bool product = dense_reaches(name + "output.dense");
-        if (activation && !relu_) saved_ += inner_;
-        if (product || (activation && relu_)) saved_ += inner_;
-        norm(name + "output.LayerNorm");
+        if (product) saved_ += inner;
+        norm(name + "output.LayerNorm", rows);
         if (!reaches_) {
-            // Before and behind the activation, in and out of both halves.
-            passing_forward(5 * hidden_ + 2 * inner_);
+            // Before and behind the activation, in and out of both halves, and the last sum.
+            passing(6 * hidden + 2 * inner);
             return;
         }
-        // Backward begins here while all is still saved: gradients of the last product's input and weight beside the
-        // residual's, then of the activation's two sides. What GELU does not need is gone by then.
-        passing_ = std::max(product ? hidden_ + inner_ + weight_ : 0, product && !relu_ ? inner_ : 2 * inner_);
+        // Backward begins here while all but the last sum is still saved: the gradients of the residual and of the last
+        // product's output, input and weight; then of the activation's two sides, when what that product saved is gone.
+        // A layer that is computed again has its output and that one's gradient beside it.
+        const std::int64_t again = memory_.recomputes ? 2 * hidden : 0;
+        const std::int64_t weight = product && !memory_.gradients_in_place ? columns_ * inner_width_ : 0;
+        passing(again + hidden + inner + weight);
+        passing(again + (product ? inner : 2 * inner));
+        // What was counted is there while the layer runs again; else its input alone.
+        if (memory_.recomputes) saved_ = before + all;
     }
 
-    std::int64_t peak() const { return std::max(saved_ + passing_, other_); }
+    std::int64_t peak() const { return std::max(saved_, other_); }
 
   private:
+    bool reached(const std::string& dense, bool below) const {
+        return below || trains_(dense + ".weight") || trains_(dense + ".bias");
+    }
+
     /// After a linear layer; true where it saves its input, for its weight's gradient.
     bool dense_reaches(const std::string& name) {
-        const bool weight = trains_(name + ".weight");
-        reaches_ = reaches_ || weight || trains_(name + ".bias");
-        return weight;
+        reaches_ = reached(name, reaches_);
+        return trains_(name + ".weight");
     }
 
     /// LayerNorm saves its input, and each row's mean and deviation.
-    void norm(const std::string& name) {
-        reaches_ = reaches_ || trains_(name + ".weight") || trains_(name + ".bias");
-        if (reaches_) saved_ += hidden_ + 2 * tokens_ * fp32_bytes;
+    void norm(const std::string& name, std::int64_t rows) {
+        reaches_ = reached(name, reaches_);
+        if (reaches_) saved_ += rows * (width_ + 2 * fp32_bytes);
     }
 
-    void passing_forward(std::int64_t elements) { other_ = std::max(other_, saved_ + elements); }
+    /// What comes and goes while all is there that is saved up to here.
+    void passing(std::int64_t bytes) { other_ = std::max(other_, saved_ + bytes); }
 
     const std::function<bool(const std::string&)>& trains_;
-    std::int64_t element_, tokens_, hidden_, inner_, sums_, weight_;
-    bool relu_;
-    bool reaches_ = false;      // a gradient comes down to here
-    std::int64_t saved_ = 0;    // until backward takes it
-    std::int64_t passing_ = 0;  // comes and goes where backward begins, while all that is saved is there
-    std::int64_t other_ = 0;    // the most at any other place
+    std::int64_t width_, inner_width_;  // bytes of a row
+    std::int64_t columns_, heads_, tokens_;
+    StepMemory memory_;
+    bool reaches_ = false;    // a gradient comes down to here
+    std::int64_t saved_ = 0;  // until backward takes it
+    std::int64_t other_ = 0;  // the most at any moment
 };
 
 }  // namespace
 
 std::int64_t activation_bytes(const BertConfig& config, const BatchSize& batch,
-                              const std::function<bool(const std::string&)>& trains, std::int64_t element_bytes) {
-    Walk walk(config, batch, trains, element_bytes);
+                              const std::function<bool(const std::string&)>& trains, const StepMemory& memory) {
+    Walk walk(config, batch, trains, memory);
     walk.embeddings(config);
-    for (std::int64_t i = 0; i < config.num_hidden_layers; ++i) walk.layer(i);
+    const std::int64_t tokens = batch.sequences * batch.length;
+    for (std::int64_t i = 0; i < config.num_hidden_layers; ++i) {
+        walk.layer(i, first_tokens_only(config, trains, i) ? batch.sequences : tokens);
+    }
     return walk.peak();
 }
 

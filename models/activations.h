@@ -19,10 +19,16 @@ struct BatchSize {
     std::int64_t length = 0;
 };
 
+/// How the step deals with memory.
+struct StepMemory {
+    std::int64_t element_bytes = sizeof(float);  ///< of the type that the network computes in
+    bool gradients_in_place = true;  ///< they lie in memory already, as under ZeRO stage 1 (models/packed_linear.h)
+    bool recomputes = false;         ///< layers keep their inputs alone (models/recomputed.h)
+};
+
 /// Bytes at the peak of forward and backward over one micro-batch, beyond parameters and gradients. `trains` is asked
-/// for parameters by name; `element_bytes` are of the type that the network computes in.
+/// for parameters by name.
 std::int64_t activation_bytes(const BertConfig& config, const BatchSize& batch,
-                              const std::function<bool(const std::string&)>& trains,
-                              std::int64_t element_bytes = sizeof(float));
+                              const std::function<bool(const std::string&)>& trains, const StepMemory& memory);
 
 }  // namespace strata::models

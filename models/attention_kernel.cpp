@@ -58,7 +58,7 @@ STRATA_INLINE void product(const float* a, std::int64_t a_row, std::int64_t a_co
     }
 }
 
-/// Zero-padded copies for one task. Rows are padded to row_block, columns to 16, so that the products have no tails.
+/// Zero-padded copies for one task. Rows and columns are padded to 16, so that products and transposes have no tails.
 class Scratch {
   public:
     Scratch(std::int64_t matrices, std::int64_t longest, std::int64_t head_size)
@@ -79,19 +79,28 @@ class Scratch {
 };
 
 /// One task: where its head starts and the padded sizes.
+template <typename T>
 struct Task {
-    std::int64_t sequence, head, first_row, length, padded_rows, padded_length, head_size, padded_head;
-    const AttentionProblem& problem;
+    std::int64_t sequence, head, head_size, padded_head;
+    std::int64_t first_key, length, padded_length;  // keys and values
+    std::int64_t first_query, queries;
+    std::int64_t key_rows, query_rows;  // padded for products over rows
+    std::int64_t stride;                // between rows in memory
+    const AttentionProblem<T>& problem;
 
-    STRATA_INLINE Task(const AttentionProblem& p, std::int64_t index)
+    STRATA_INLINE Task(const AttentionProblem<T>& p, std::int64_t index)
         : sequence(index % p.sequences),
           head(index / p.sequences),
-          first_row(p.begins[sequence]),
-          length(p.lengths[sequence]),
-          padded_rows(round_up(length, row_block)),
-          padded_length(round_up(length, simd::width)),
           head_size(p.head_size),
           padded_head(round_up(p.head_size, simd::width)),
+          first_key(p.begins[sequence]),
+          length(p.lengths[sequence]),
+          padded_length(round_up(length, simd::width)),
+          first_query(p.query_begins[sequence]),
+          queries(p.query_lengths[sequence]),
+          key_rows(round_up(length, row_block)),
+          query_rows(round_up(queries, row_block)),
+          stride(p.heads * p.head_size),
           problem(p) {}
 
     STRATA_INLINE DropoutRow dropout_row(std::int64_t token) const {
@@ -99,39 +108,66 @@ struct Task {
                 problem.dropout_scale};
     }
 
-    /// to[i][c] = scale * from[i][c], padded with zeros.
-    STRATA_INLINE void pack(const float* from, std::int64_t from_stride, float scale, float* to) const {
-        const float* head_begin = from + first_row * from_stride + head * head_size;
-        for (std::int64_t i = 0; i < padded_rows; ++i) {
-            float* row = to + i * padded_head;
-            const std::int64_t filled = i < length ? head_size : 0;
-            for (std::int64_t c = 0; c < filled; ++c) row[c] = scale * head_begin[i * from_stride + c];
-            for (std::int64_t c = filled; c < padded_head; ++c) row[c] = 0.0F;
+    /// to[i][c] = scale * from[i][c] for `rows`, padded with zeros.
+    STRATA_INLINE void pack(const T* from, std::int64_t first, std::int64_t rows, float scale, float* to) const {
+        const T* head_begin = from + first * stride + head * head_size;
+        for (std::int64_t i = 0; i < rows; ++i) {
+            simd::for_each_sixteen(head_size, [&](std::int64_t c, auto count) STRATA_INLINED {
+                simd::store(to + i * padded_head + c, scale * simd::load_some(head_begin + i * stride + c, count));
+            });
+        }
+        for (std::int64_t i = rows * padded_head; i < round_up(rows, simd::width) * padded_head; i += simd::width) {
+            simd::store(to + i, simd::Floats{});
         }
     }
+    STRATA_INLINE void pack_queries(const T* from, float scale, float* to) const {
+        pack(from, first_query, queries, scale, to);
+    }
+    STRATA_INLINE void pack_keys(const T* from, float* to) const { pack(from, first_key, length, 1.0F, to); }
 
-    /// to[c][i] = packed[i][c]
+    /// to[c][i] = packed[i][c], of keys or values
     STRATA_INLINE void transpose(const float* packed, float* to) const {
-        for (std::int64_t c = 0; c < head_size; ++c) {
-            float* row = to + c * padded_length;
-            for (std::int64_t i = 0; i < length; ++i) row[i] = packed[i * padded_head + c];
-            for (std::int64_t i = length; i < padded_length; ++i) row[i] = 0.0F;
+        for (std::int64_t i = 0; i < padded_length; i += simd::width) {
+            for (std::int64_t c = 0; c < padded_head; c += simd::width) {
+                Floats rows[simd::width];
+#pragma GCC unroll 16
+                for (int r = 0; r < simd::width; ++r) rows[r] = simd::load(packed + (i + r) * padded_head + c);
+                simd::transpose(rows);
+#pragma GCC unroll 16
+                for (int r = 0; r < simd::width; ++r) simd::store(to + (c + r) * padded_length + i, rows[r]);
+            }
         }
     }
 
-    STRATA_INLINE void unpack(const float* packed, float scale, float* to, std::int64_t to_stride) const {
-        float* head_begin = to + first_row * to_stride + head * head_size;
-        for (std::int64_t i = 0; i < length; ++i) {
-            for (std::int64_t c = 0; c < head_size; ++c)
-                head_begin[i * to_stride + c] = scale * packed[i * padded_head + c];
+    STRATA_INLINE void unpack(const float* packed, std::int64_t first, std::int64_t rows, float scale, T* to) const {
+        T* head_begin = to + first * stride + head * head_size;
+        for (std::int64_t i = 0; i < rows; ++i) {
+            simd::for_each_sixteen(head_size, [&](std::int64_t c, auto count) STRATA_INLINED {
+                simd::store_some(head_begin + i * stride + c, scale * simd::load(packed + i * padded_head + c), count);
+            });
         }
     }
+    STRATA_INLINE void unpack_queries(const float* packed, float scale, T* to) const {
+        unpack(packed, first_query, queries, scale, to);
+    }
+    STRATA_INLINE void unpack_keys(const float* packed, T* to) const {
+        unpack(packed, first_key, length, 1.0F, to);
+    }
 
-    STRATA_INLINE float scale() const { return 1.0F / std::sqrt(static_cast<float>(head_size)); }
+    STRATA_INLINE float scale() const {
+        return 1.0F / std::sqrt(static_cast<float>(head_size));
+    }
+
+    /// Of this task's queries.
+    template <typename Float>
+    STRATA_INLINE Float* sums_in(Float* log_sum_exp) const {
+        return log_sum_exp + head * problem.query_rows + first_query;
+    }
 };
 
 /// Scores become probabilities (dropout applied) in place; returns the row's log-sum-exp.
-STRATA_INLINE float softmax_row(const Task& task, std::int64_t token, float* row) {
+template <typename T>
+STRATA_INLINE float softmax_row(const Task<T>& task, std::int64_t token, float* row) {
     for (std::int64_t j = task.length; j < task.padded_length; ++j) row[j] = -1e30F;
     Floats largest = simd::load(row);
     for (std::int64_t j = simd::width; j < task.padded_length; j += simd::width) {
@@ -161,7 +197,8 @@ STRATA_INLINE float softmax_row(const Task& task, std::int64_t token, float* row
 
 /// From a row's scores and the gradient of its dropped probabilities: the dropped probabilities (over the scores) and
 /// the gradient of the scores (over the other), ds = p * (dp - Σ p dp).
-STRATA_INLINE void softmax_backward_row(const Task& task, std::int64_t token, float log_sum_exp, float* scores,
+template <typename T>
+STRATA_INLINE void softmax_backward_row(const Task<T>& task, std::int64_t token, float log_sum_exp, float* scores,
                                         float* grads) {
     for (std::int64_t j = task.length; j < task.padded_length; ++j) scores[j] = -1e30F;
     const bool drops = task.problem.sample_keys != nullptr;
@@ -183,62 +220,81 @@ STRATA_INLINE void softmax_backward_row(const Task& task, std::int64_t token, fl
     }
 }
 
-}  // namespace
-
-STRATA_CLONES void attention_forward(const AttentionProblem& problem, float* out, float* log_sum_exp,
-                                     std::int64_t begin, std::int64_t end) {
+template <typename T>
+STRATA_INLINE void forward(const AttentionProblem<T>& problem, T* out, float* log_sum_exp, std::int64_t begin,
+                           std::int64_t end) {
     const Scratch scratch(5, problem.longest, problem.head_size);
     float *q = scratch.matrix(0), *k = scratch.matrix(1), *k_transposed = scratch.matrix(2),
           *scores = scratch.matrix(3);
     float* v = scratch.matrix(4);
-    const std::int64_t width = problem.heads * problem.head_size;
     for (std::int64_t index = begin; index < end; ++index) {
-        const Task task(problem, index);
-        task.pack(problem.q, problem.row_stride, task.scale(), q);
-        task.pack(problem.k, problem.row_stride, 1.0F, k);
+        const Task<T> task(problem, index);
+        const std::int64_t length = task.padded_length, head = task.padded_head;
+        task.pack_queries(problem.q, task.scale(), q);
+        task.pack_keys(problem.k, k);
         task.transpose(k, k_transposed);
-        task.pack(problem.v, problem.row_stride, 1.0F, v);
-        product(q, task.padded_head, 1, k_transposed, task.padded_length, scores, task.padded_length, task.padded_rows,
-                task.padded_length, task.head_size);
-        float* row_sums = log_sum_exp + task.head * problem.rows + task.first_row;
-        for (std::int64_t i = 0; i < task.length; ++i)
-            row_sums[i] = softmax_row(task, i, scores + i * task.padded_length);
+        task.pack_keys(problem.v, v);
+        product(q, head, 1, k_transposed, length, scores, length, task.query_rows, length, task.head_size);
+        float* sums = task.sums_in(log_sum_exp);
+        for (std::int64_t i = 0; i < task.queries; ++i) sums[i] = softmax_row(task, i, scores + i * length);
         // The queries are done with: their matrix takes the result.
-        product(scores, task.padded_length, 1, v, task.padded_head, q, task.padded_head, task.padded_rows,
-                task.padded_head, task.length);
-        task.unpack(q, 1.0F, out, width);
+        product(scores, length, 1, v, head, q, head, task.query_rows, head, task.length);
+        task.unpack_queries(q, 1.0F, out);
     }
 }
 
-STRATA_CLONES void attention_backward(const AttentionProblem& problem, const float* grad_out, const float* log_sum_exp,
-                                      float* grad_q, float* grad_k, float* grad_v, std::int64_t begin,
-                                      std::int64_t end) {
+template <typename T>
+STRATA_INLINE void backward(const AttentionProblem<T>& problem, const T* grad_out, const float* log_sum_exp, T* grad_q,
+                            T* grad_k, T* grad_v, std::int64_t begin, std::int64_t end) {
     const Scratch scratch(7, problem.longest, problem.head_size);
     float *q = scratch.matrix(0), *k = scratch.matrix(1), *grad = scratch.matrix(2), *transposed = scratch.matrix(3);
     float *scores = scratch.matrix(4), *grad_scores = scratch.matrix(5), *result = scratch.matrix(6);
-    const std::int64_t width = problem.heads * problem.head_size;
     for (std::int64_t index = begin; index < end; ++index) {
-        const Task task(problem, index);
-        const std::int64_t length = task.padded_length, head = task.padded_head, rows = task.padded_rows;
-        task.pack(problem.q, problem.row_stride, task.scale(), q);
-        task.pack(problem.k, problem.row_stride, 1.0F, k);
+        const Task<T> task(problem, index);
+        const std::int64_t length = task.padded_length, head = task.padded_head;
+        task.pack_queries(problem.q, task.scale(), q);
+        task.pack_keys(problem.k, k);
         task.transpose(k, transposed);
-        product(q, head, 1, transposed, length, scores, length, rows, length, task.head_size);
-        task.pack(problem.v, problem.row_stride, 1.0F, result);
+        product(q, head, 1, transposed, length, scores, length, task.query_rows, length, task.head_size);
+        task.pack_keys(problem.v, result);
         task.transpose(result, transposed);
-        task.pack(grad_out, width, 1.0F, grad);
-        product(grad, head, 1, transposed, length, grad_scores, length, rows, length, task.head_size);
-        const float* row_sums = log_sum_exp + task.head * problem.rows + task.first_row;
-        for (std::int64_t i = 0; i < task.length; ++i) {
-            softmax_backward_row(task, i, row_sums[i], scores + i * length, grad_scores + i * length);
+        task.pack_queries(grad_out, 1.0F, grad);
+        product(grad, head, 1, transposed, length, grad_scores, length, task.query_rows, length, task.head_size);
+        const float* sums = task.sums_in(log_sum_exp);
+        for (std::int64_t i = 0; i < task.queries; ++i) {
+            softmax_backward_row(task, i, sums[i], scores + i * length, grad_scores + i * length);
         }
-        product(scores, 1, length, grad, head, result, head, rows, head, task.length);
-        task.unpack(result, 1.0F, grad_v, width);
-        product(grad_scores, length, 1, k, head, result, head, rows, head, task.length);
-        task.unpack(result, task.scale(), grad_q, width);
-        product(grad_scores, 1, length, q, head, result, head, rows, head, task.length);
-        task.unpack(result, 1.0F, grad_k, width);
+        product(scores, 1, length, grad, head, result, head, task.key_rows, head, task.queries);
+        task.unpack_keys(result, grad_v);
+        product(grad_scores, length, 1, k, head, result, head, task.query_rows, head, task.length);
+        task.unpack_queries(result, task.scale(), grad_q);
+        product(grad_scores, 1, length, q, head, result, head, task.key_rows, head, task.queries);
+        task.unpack_keys(result, grad_k);
     }
+}
+
+}  // namespace
+
+STRATA_CLONES void attention_forward(const AttentionProblem<float>& problem, float* out, float* log_sum_exp,
+                                     std::int64_t begin, std::int64_t end) {
+    forward(problem, out, log_sum_exp, begin, end);
+}
+
+STRATA_CLONES void attention_forward(const AttentionProblem<Bf16>& problem, Bf16* out, float* log_sum_exp,
+                                     std::int64_t begin, std::int64_t end) {
+    forward(problem, out, log_sum_exp, begin, end);
+}
+
+STRATA_CLONES void attention_backward(const AttentionProblem<float>& problem, const float* grad_out,
+                                      const float* log_sum_exp, float* grad_q, float* grad_k, float* grad_v,
+                                      std::int64_t begin, std::int64_t end) {
+    backward(problem, grad_out, log_sum_exp, grad_q, grad_k, grad_v, begin, end);
+}
+
+STRATA_CLONES void attention_backward(const AttentionProblem<Bf16>& problem, const Bf16* grad_out,
+                                      const float* log_sum_exp, Bf16* grad_q, Bf16* grad_k, Bf16* grad_v,
+                                      std::int64_t begin, std::int64_t end) {
+    backward(problem, grad_out, log_sum_exp, grad_q, grad_k, grad_v, begin, end);
 }
 
 }  // namespace strata::models

@@ -7,8 +7,9 @@
 #include "core/error.h"
 #include "models/bert_modules.h"
 #include "models/hf_folder.h"
-#include "models/lookup.h"
 #include "models/packed_attention.h"
+#include "models/packed_embedding.h"
+#include "models/recomputed.h"
 
 namespace strata::models {
 namespace {
@@ -24,12 +25,11 @@ torch::Tensor uninitialised(torch::IntArrayRef shape, torch::Device device) {
     return torch::empty(shape, torch::TensorOptions(torch::kFloat32).device(device));
 }
 
-Activation activation_named(const std::string& name) {
-    if (name == "gelu") return [](const torch::Tensor& x) { return torch::gelu(x); };
-    if (name == "gelu_new" || name == "gelu_pytorch_tanh")
-        return [](const torch::Tensor& x) { return torch::gelu(x, "tanh"); };
+ActivationKind activation_named(const std::string& name) {
+    if (name == "gelu") return ActivationKind::gelu;
+    if (name == "gelu_new" || name == "gelu_pytorch_tanh") return ActivationKind::gelu_tanh;
     STRATA_CHECK(name == "relu", "activation {}", name);
-    return [](const torch::Tensor& x) { return torch::relu(x); };
+    return ActivationKind::relu;
 }
 
 const PackedInput& tokens_of(const Input& input) {
@@ -44,6 +44,11 @@ void check_below(const torch::Tensor& ids, std::int64_t rows, const char* what) 
         STRATA_CHECK(*id >= 0 && *id < rows, "{} {} at packed token {}; the table has {} rows", what, *id, id - begin,
                      rows);
     }
+}
+
+torch::Tensor first_rows(const torch::Tensor& x, const std::vector<std::int64_t>& offsets) {
+    const std::vector<std::int64_t> rows(offsets.begin(), offsets.end() - 1);
+    return x.index_select(0, torch::tensor(rows, torch::kInt64).to(x.device()));
 }
 
 }  // namespace
@@ -86,11 +91,9 @@ void Embeddings::check(const PackedInput& input) const {
 
 torch::Tensor Embeddings::forward(const PackedInput& input, const ForwardContext& context) const {
     check(input);
-    const torch::Tensor words = lookup(word_embeddings->weight, input.input_ids, padding_id);
-    const torch::Tensor types = lookup(token_type_embeddings->weight, input.token_type_ids);
-    const torch::Tensor positions = lookup(position_embeddings->weight, input.position_ids);
-    const torch::Tensor sum = words + types + positions;
-    return packed_dropout(norm->forward(sum), context.layout, context.site(embeddings_site, dropout));
+    const torch::Tensor sum = packed_embedding(
+        {word_embeddings->weight, token_type_embeddings->weight, position_embeddings->weight, padding_id}, input);
+    return packed_dropout(packed_norm(sum, norm->weights()), context.layout, context.site(embeddings_site, dropout));
 }
 
 SelfAttention::SelfAttention(const BertConfig& config, std::int64_t its_site, torch::Device device)
@@ -100,8 +103,9 @@ SelfAttention::SelfAttention(const BertConfig& config, std::int64_t its_site, to
     value = register_module("value", std::make_shared<Dense>(config.hidden_size, config.hidden_size, device));
 }
 
-torch::Tensor SelfAttention::forward(const torch::Tensor& x, const ForwardContext& context) const {
-    return packed_attention(query->forward(x), key->forward(x), value->forward(x), heads, context.layout,
+torch::Tensor SelfAttention::forward(const torch::Tensor& x, const torch::Tensor& queries,
+                                     const ForwardContext& context) const {
+    return packed_attention(query->forward(queries), key->forward(x), value->forward(x), heads, context.layout,
                             context.site(site, dropout));
 }
 
@@ -113,7 +117,8 @@ ResidualOutput::ResidualOutput(const BertConfig& config, std::int64_t in, std::i
 
 torch::Tensor ResidualOutput::forward(const torch::Tensor& x, const torch::Tensor& residual,
                                       const ForwardContext& context) const {
-    return norm->forward(packed_dropout_add(dense->forward(x), residual, context.layout, context.site(site, dropout)));
+    return residual_norm(dense->product(x), dense->bias, residual, norm->weights(), context.layout,
+                         context.site(site, dropout));
 }
 
 Attention::Attention(const BertConfig& config, std::int64_t first_site, torch::Device device) {
@@ -137,8 +142,21 @@ Layer::Layer(const BertConfig& config, std::int64_t index, torch::Device device)
 }
 
 torch::Tensor Layer::forward(const torch::Tensor& x, const ForwardContext& context) const {
-    const torch::Tensor attended = attention->output->forward(attention->self->forward(x, context), x, context);
-    return output->forward(activation(intermediate->dense->forward(attended)), attended, context);
+    return finish(attention->self->forward(x, x, context), x, context);
+}
+
+torch::Tensor Layer::first_tokens(const torch::Tensor& x, const ForwardContext& context) const {
+    const torch::Tensor first = first_rows(x, context.layout->offsets);
+    ForwardContext of_first = context;
+    of_first.layout = make_pooled_layout(context.layout->sample_positions);
+    return finish(attention->self->forward(x, first, context), first, of_first);
+}
+
+torch::Tensor Layer::finish(const torch::Tensor& attended, const torch::Tensor& residual,
+                            const ForwardContext& context) const {
+    const torch::Tensor middle = attention->output->forward(attended, residual, context);
+    const Dense& inner = *intermediate->dense;
+    return output->forward(bias_activation(inner.product(middle), inner.bias, activation), middle, context);
 }
 
 Layers::Layers(const BertConfig& config, torch::Device device) {
@@ -157,16 +175,19 @@ BertModel::BertModel(const BertConfig& config, torch::Device device) {
     pooler = register_module("pooler", std::make_shared<DenseHolder>(config.hidden_size, config.hidden_size, device));
 }
 
-torch::Tensor BertModel::first_tokens(const PackedInput& input, const ForwardContext& context,
-                                      const std::function<void(const torch::nn::Module&)>& reads) const {
-    reads(*embeddings);
+torch::Tensor BertModel::first_tokens(const PackedInput& input, const ForwardContext& context, const How& how) const {
+    how.reads(*embeddings);
     torch::Tensor x = embeddings->forward(input, context.within(*embeddings));
-    for (const auto& layer : encoder->layer->all) {
-        reads(*layer);
-        x = layer->forward(x, context.within(*layer));
+    const auto& layers = encoder->layer->all;
+    for (const auto& layer : layers) {
+        how.reads(*layer);
+        const bool first_only = !how.whole && layer == layers.back();
+        const auto part = [layer, first_only, its_context = context.within(*layer)](const torch::Tensor& in) {
+            return first_only ? layer->first_tokens(in, its_context) : layer->forward(in, its_context);
+        };
+        x = how.recomputes ? recomputed(part, x, trains(*layer)) : part(x);
     }
-    const std::vector<std::int64_t> first_rows(input.offsets.begin(), input.offsets.end() - 1);
-    return x.index_select(0, torch::tensor(first_rows, torch::kInt64));
+    return how.whole ? first_rows(x, input.offsets) : x;
 }
 
 torch::Tensor BertModel::pool(const torch::Tensor& first_tokens) const {
@@ -196,7 +217,8 @@ torch::Tensor BertForSequenceClassification::forward(const Input& any_input, con
     const PackedInput& input = tokens_of(any_input);
     const ForwardContext context{make_layout(input.offsets, input.sample_positions), dropout, dropout_in_frozen()};
     const auto reading = [this](const torch::nn::Module& part) { reads(part); };
-    return forward_from(bert_->first_tokens(input, context, reading), input.sample_positions, dropout);
+    const BertModel::How how{fixed_width().has_value(), recomputes(), reading};
+    return forward_from(bert_->first_tokens(input, context, how), input.sample_positions, dropout);
 }
 
 std::optional<std::int64_t> BertForSequenceClassification::fixed_width() const {
@@ -207,9 +229,9 @@ std::optional<std::int64_t> BertForSequenceClassification::fixed_width() const {
 torch::Tensor BertForSequenceClassification::fixed_part(const Input& any_input) {
     const torch::NoGradGuard no_grad;
     const PackedInput& input = tokens_of(any_input);
+    const ForwardContext context{make_layout(input.offsets, input.sample_positions), std::nullopt, false};
     const auto reading = [this](const torch::nn::Module& part) { reads(part); };
-    return bert_->first_tokens(input, {make_layout(input.offsets, input.sample_positions), std::nullopt, false},
-                               reading);
+    return bert_->first_tokens(input, context, {.whole = true, .recomputes = false, .reads = reading});
 }
 
 torch::Tensor BertForSequenceClassification::forward_from(const torch::Tensor& fixed,

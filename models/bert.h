@@ -1,5 +1,6 @@
 // BERT with a classification or regression head, on packed tokens: linear layers see [T, hidden], attention goes
-// sequence by sequence, nothing is computed for padding (J. Devlin et al., arXiv 1810.04805).
+// sequence by sequence, nothing is computed for padding (J. Devlin et al., arXiv 1810.04805), and of the last layer
+// nothing but keys and values for tokens that the head does not read.
 //
 // Parameter names and their order are those of transformers' BertForSequenceClassification.named_parameters(), so a
 // Hugging Face folder maps one to one. Parameters are made uninitialised, on the CPU, fp32: hf_folder.h fills them.
@@ -26,9 +27,10 @@ class BertForSequenceClassification : public torch::nn::Module, public Model {
     /// callers check input first.
     torch::Tensor forward(const Input& input, const std::optional<DropoutKey>& dropout) override;
 
-    /// Embeddings and encoder: the last layer's outputs at the sequences' first tokens. The pooler is never in it,
-    /// frozen or not, so that a row's bits depend on its own sequence alone: products of fewer than 12 rows (4 on one
-    /// thread), as poolers have them and encoders hardly ever, take other paths through MKL, whose last bits differ.
+    /// Embeddings and encoder: the last layer's outputs at the sequences' first tokens, computed for all tokens, here
+    /// and in forward() while the part is fixed. The pooler is never in it, frozen or not. Both so that a row's bits
+    /// depend on its own sequence alone: products of fewer than 12 rows (4 on one thread), as poolers have them and
+    /// encoders hardly ever, take other paths through MKL, whose last bits differ.
     std::optional<std::int64_t> fixed_width() const override;
     torch::Tensor fixed_part(const Input& input) override;
     torch::Tensor forward_from(const torch::Tensor& fixed, const std::vector<std::int64_t>& sample_positions,

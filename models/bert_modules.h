@@ -9,12 +9,13 @@
 #include <vector>
 
 #include "models/bert_config.h"
+#include "models/bias_activation.h"
 #include "models/dropout.h"
 #include "models/packed_input.h"
+#include "models/packed_linear.h"
+#include "models/residual_norm.h"
 
 namespace strata::models {
-
-using Activation = std::function<torch::Tensor(const torch::Tensor&)>;
 
 bool trains(const torch::nn::Module& part);
 
@@ -39,18 +40,15 @@ struct ForwardContext {
 // torch::nn's own layers draw their initial values from the global generator; these do not initialise at all.
 struct Dense : torch::nn::Module {
     Dense(std::int64_t in, std::int64_t out, torch::Device device);
-    torch::Tensor forward(const torch::Tensor& x) const { return torch::linear(x, weight, bias); }
+    torch::Tensor forward(const torch::Tensor& x) const { return packed_linear(x, weight, bias); }
+    /// Without the bias, which goes into what follows.
+    torch::Tensor product(const torch::Tensor& x) const { return packed_linear(x, weight, {}); }
     torch::Tensor weight, bias;
 };
 
 struct Norm : torch::nn::Module {
     Norm(const BertConfig& config, torch::Device device);
-    /// In 16 bits on the CPU, LibTorch keeps a row's mean and deviation in the weights' type: fp32 they must be.
-    torch::Tensor forward(const torch::Tensor& x) const {
-        const bool widens = x.is_cpu() && c10::isReducedFloatingType(x.scalar_type());
-        const auto type = widens ? torch::kFloat32 : weight.scalar_type();
-        return torch::layer_norm(x, {weight.size(0)}, weight.to(type), bias.to(type), epsilon);
-    }
+    NormWeights weights() const { return {weight, bias, epsilon}; }
     double epsilon;
     torch::Tensor weight, bias;
 };
@@ -72,7 +70,8 @@ struct Embeddings : torch::nn::Module {
 
 struct SelfAttention : torch::nn::Module {
     SelfAttention(const BertConfig& config, std::int64_t its_site, torch::Device device);
-    torch::Tensor forward(const torch::Tensor& x, const ForwardContext& context) const;
+    /// Of the tokens in `queries`: x itself, or its first tokens.
+    torch::Tensor forward(const torch::Tensor& x, const torch::Tensor& queries, const ForwardContext& context) const;
     std::int64_t heads, site;
     double dropout;
     std::shared_ptr<Dense> query, key, value;
@@ -103,7 +102,12 @@ struct DenseHolder : torch::nn::Module {
 struct Layer : torch::nn::Module {
     Layer(const BertConfig& config, std::int64_t index, torch::Device device);
     torch::Tensor forward(const torch::Tensor& x, const ForwardContext& context) const;
-    Activation activation;
+    /// The same for the sequences' first tokens alone, [B, hidden].
+    torch::Tensor first_tokens(const torch::Tensor& x, const ForwardContext& context) const;
+    /// What follows attention; the context's layout is of these rows.
+    torch::Tensor finish(const torch::Tensor& attended, const torch::Tensor& residual,
+                         const ForwardContext& context) const;
+    ActivationKind activation;
     std::shared_ptr<Attention> attention;
     std::shared_ptr<DenseHolder> intermediate;
     std::shared_ptr<ResidualOutput> output;
@@ -121,10 +125,13 @@ struct Encoder : torch::nn::Module {
 
 struct BertModel : torch::nn::Module {
     BertModel(const BertConfig& config, torch::Device device);
+    struct How {
+        bool whole = false;                                        ///< compute the last layer for all tokens
+        bool recomputes = false;                                   ///< keep the layers' inputs alone for backward
+        std::function<void(const torch::nn::Module&)> reads = {};  ///< told of each part before its turn
+    };
     /// The last layer's outputs at the first tokens, [B, hidden].
-    /// `reads` is told of each part before its turn.
-    torch::Tensor first_tokens(const PackedInput& input, const ForwardContext& context,
-                               const std::function<void(const torch::nn::Module&)>& reads) const;
+    torch::Tensor first_tokens(const PackedInput& input, const ForwardContext& context, const How& how) const;
     torch::Tensor pool(const torch::Tensor& first_tokens) const;
     std::shared_ptr<Embeddings> embeddings;
     std::shared_ptr<Encoder> encoder;

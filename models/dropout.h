@@ -51,8 +51,4 @@ torch::Tensor attention_dropout_factors(const DropoutSite& site, std::int64_t sa
 torch::Tensor packed_dropout(const torch::Tensor& x, const LayoutPointer& layout,
                              const std::optional<DropoutSite>& site);
 
-/// `residual` + dropout(`x`) in one pass. Differentiable in both.
-torch::Tensor packed_dropout_add(const torch::Tensor& x, const torch::Tensor& residual, const LayoutPointer& layout,
-                                 const std::optional<DropoutSite>& site);
-
 }  // namespace strata::models

@@ -35,7 +35,7 @@ class Model {
   public:
     virtual ~Model() = default;
 
-    /// [B, outputs], fp32 whatever type the parameters are of: a loss is made of fp32. With a key the model trains: it
+    /// [B, outputs], fp32 though the parameters have 16 bits: a loss is made of fp32. With a key the model trains: it
     /// drops, and whatever else it does in training. Without one it is evaluated. Gradients follow torch's grad mode.
     virtual torch::Tensor forward(const Input& input, const std::optional<DropoutKey>& dropout) = 0;
 
@@ -81,6 +81,10 @@ class Model {
     /// those of the batch. By default not, for the same reason.
     void set_statistics_in_frozen(bool follow) { statistics_in_frozen_ = follow; }
 
+    /// Whether the layers of a network that can keep their inputs alone for the backward pass and compute the rest
+    /// again.
+    void set_recomputes(bool recomputes) { recomputes_ = recomputes; }
+
     /// Told which parameters a forward pass is about to read, each time before it does: they may not be complete
     /// before.
     using BeforeReading = std::function<void(const std::vector<torch::Tensor>& parameters)>;
@@ -93,11 +97,13 @@ class Model {
         if (before_reading_) before_reading_(part.parameters());
     }
     const BeforeReading& before_reading() const { return before_reading_; }
+    bool recomputes() const { return recomputes_; }
     bool dropout_in_frozen() const { return dropout_in_frozen_; }
     bool statistics_in_frozen() const { return statistics_in_frozen_; }
 
   private:
     BeforeReading before_reading_;
+    bool recomputes_ = false;
     bool dropout_in_frozen_ = false;
     bool statistics_in_frozen_ = false;
 };

@@ -67,6 +67,9 @@ void validate_update(const Config& config) {
     if (config.micro_batches > 0 && config.gradient_accumulation_steps != 1) {
         user_error("micro_batches and gradient_accumulation_steps both say how a step is cut; keep micro_batches");
     }
+    if (config.gradient_checkpointing && !config.torchscript.empty()) {
+        user_error("gradient_checkpointing is for a model folder: a --torchscript module's layers are not known");
+    }
     if (config.deterministic && !config.torchscript.empty()) {
         user_error(
             "deterministic is for models that strata builds itself: a TorchScript module's dropout and BatchNorm "

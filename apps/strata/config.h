@@ -137,6 +137,7 @@ struct Config {
     std::string shard = "all";        ///< or "node"
     std::int64_t ranks_per_host = 0;  ///< 0: as the job finds them
     bool overlap_comm = true;
+    bool gradient_checkpointing = false;
     bool deterministic = false;
     std::string bf16 = "false";
     bool fp16 = false;

@@ -37,9 +37,11 @@ std::optional<optim::ModelCosts> model_costs(const Config& config, const optim::
             const bool above = name.starts_with("bert.pooler.") || name.starts_with("classifier.");
             backbone_trains = backbone_trains || (!above && stage.trainable[group]);
         }
-        costs.stages.push_back(
-            {models::activation_bytes(model, {costs.sequences, costs.length}, trains, optim::bytes_of(plan.compute)),
-             kept_bytes(config, model, backbone_trains, samples)});
+        const models::BatchSize batch{costs.sequences, costs.length};
+        const models::StepMemory memory{optim::bytes_of(plan.compute), plan.zero_stage == 1,
+                                        config.gradient_checkpointing};
+        costs.stages.push_back({models::activation_bytes(model, batch, trains, memory),
+                                kept_bytes(config, model, backbone_trains, samples)});
     }
     return costs;
 }

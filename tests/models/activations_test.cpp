@@ -47,13 +47,14 @@ PackedInput full_batch(const BatchSize& batch) {
 }
 
 std::int64_t measured_bytes(const BertConfig& config, const BatchSize& batch,
-                            const std::function<bool(const std::string&)>& trains) {
+                            const std::function<bool(const std::string&)>& trains, bool recomputes) {
     BertForSequenceClassification model(config);
+    model.set_recomputes(recomputes);
     for (const auto& [name, parameter] : model.named_parameter_list()) {
         const torch::NoGradGuard no_grad;
         parameter.normal_(0.0, 0.02);
         parameter.set_requires_grad(trains(name));
-        // In training a gradient is a view of the group's buffer.
+        // Under stage 1 a gradient is a view of the group's buffer.
         if (trains(name)) parameter.mutable_grad() = torch::zeros_like(parameter);
     }
     const std::vector<double> labels(static_cast<std::size_t>(batch.sequences), 1.0);
@@ -67,11 +68,11 @@ std::int64_t measured_bytes(const BertConfig& config, const BatchSize& batch,
 }
 
 void expect_near(const char* what, BertConfig config, const BatchSize& batch,
-                 const std::function<bool(const std::string&)>& trains) {
+                 const std::function<bool(const std::string&)>& trains, bool recomputes = false) {
     for (const double dropout : {0.0, 0.1}) {
         config.hidden_dropout_prob = config.attention_probs_dropout_prob = dropout;
-        const auto measured = static_cast<double>(measured_bytes(config, batch, trains));
-        const auto estimate = static_cast<double>(activation_bytes(config, batch, trains));
+        const auto measured = static_cast<double>(measured_bytes(config, batch, trains, recomputes));
+        const auto estimate = static_cast<double>(activation_bytes(config, batch, trains, {4, true, recomputes}));
         EXPECT_NEAR(estimate / measured, 1.0, 0.04)
             << what << ", " << batch.sequences << " x " << batch.length << ", dropout " << dropout << ": " << measured
             << " bytes, estimated " << estimate;
@@ -86,6 +87,14 @@ TEST(Activations, EstimateIsNearWhatIsAllocated) {
     for (const BatchSize batch : {BatchSize{8, 32}, {32, 32}, {8, 128}, {2, 512}}) {
         expect_near("everything", half_minilm(), batch, everything);
     }
+}
+
+TEST(Activations, OfLayersThatAreComputedAgain) {
+    for (const BatchSize batch : {BatchSize{8, 32}, {8, 128}, {2, 512}}) {
+        expect_near("everything", half_minilm(), batch, everything, true);
+    }
+    EXPECT_LT(measured_bytes(half_minilm(), {8, 128}, everything, true),
+              measured_bytes(half_minilm(), {8, 128}, everything, false) / 2);
 }
 
 TEST(Activations, WhatIsFrozenKeepsNothing) {
@@ -112,6 +121,9 @@ TEST(Activations, OtherShapes) {
     config.num_hidden_layers = 2;
     config.vocab_size = 30522;
     expect_near("a large vocabulary", config, {4, 32}, everything);
+    const std::int64_t table = config.vocab_size * config.hidden_size * 4;
+    EXPECT_GE(activation_bytes(config, {4, 32}, everything, {4, false, false}), table)
+        << "made whole where it has no place";
 }
 
 }  // namespace

@@ -165,6 +165,44 @@ TEST(Bert, WhatIsFrozenDropsNothingUnlessTold) {
     EXPECT_TRUE(torch::equal(before, all));
 }
 
+TEST(Bert, FirstTokensGetFromTheLastLayerWhatTheyGetAmongAll) {
+    const LoadedModel loaded = load_model(fixtures() / "classifier", {});
+    const torch::Tensor first_only = evaluated(loaded);
+    for (const auto& [name, parameter] : loaded.model->named_parameter_list()) parameter.set_requires_grad(false);
+    ASSERT_TRUE(loaded.model->fixed_width());
+    EXPECT_LT(largest_difference(first_only, evaluated(loaded)), 1e-6);
+}
+
+TEST(Bert, ComputingLayersAgainGivesTheSameBits) {
+    LoadOptions options;
+    options.hidden_dropout_prob = options.attention_probs_dropout_prob = 0.3;
+    // Nothing frozen; nothing below the layers wants gradients; the last layer alone learns.
+    for (const std::string frozen : {"none", "embeddings", "embeddings layer.0"}) {
+        const auto trained = [&](bool recomputes) {
+            const LoadedModel loaded = load_model(fixtures() / "classifier", options);
+            for (const auto& [name, parameter] : loaded.model->named_parameter_list()) {
+                const bool below = name.find("embeddings") != std::string::npos;
+                const bool first = name.find("layer.0.") != std::string::npos;
+                parameter.set_requires_grad(!(below && frozen != "none") && !(first && frozen.ends_with("layer.0")));
+            }
+            loaded.model->set_recomputes(recomputes);
+            const Batch batch;
+            const torch::Tensor loss =
+                loss_sum(loaded.model->forward(batch.input, DropoutKey{3, 8}), batch.labels, false);
+            loss.backward();
+            std::vector<torch::Tensor> results{loss.detach()};
+            for (const auto& [name, parameter] : loaded.model->named_parameter_list())
+                results.push_back(parameter.grad());
+            return results;
+        };
+        const auto kept = trained(false), again = trained(true);
+        for (std::size_t i = 0; i < kept.size(); ++i) {
+            ASSERT_EQ(kept[i].defined(), again[i].defined()) << i;
+            EXPECT_TRUE(!kept[i].defined() || torch::equal(kept[i], again[i])) << i << ", frozen: " << frozen;
+        }
+    }
+}
+
 /// Everything frozen but the classifier, and the pooler where told.
 void freeze_backbone(const LoadedModel& loaded, bool pooler_trains) {
     for (const auto& [name, parameter] : loaded.model->named_parameter_list()) {

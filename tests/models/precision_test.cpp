@@ -73,6 +73,7 @@ TEST_P(SixteenBits, DropTheSameElements) {
 
 TEST_P(SixteenBits, FixedPartAndTheRestAreTheWhole) {
     const auto model = model_in(GetParam());
+    for (auto [name, parameter] : model->named_parameter_list()) parameter.set_requires_grad(false);
     const Batch batch;
     const torch::NoGradGuard no_grad;
     const torch::Tensor fixed = model->fixed_part(batch.input).to(torch::kFloat32);

@@ -1,0 +1,14 @@
+// f(x + bias) in one pass; backward computes from x again, and the bias's gradient on the way.
+#pragma once
+
+#include <torch/types.h>
+
+#include "models/activation_kernel.h"
+
+namespace strata::models {
+
+/// x [T, width], bias [width]. Keeps x and bias. Differentiable once; fp32 and bfloat16 on the CPU run our kernel,
+/// other types and devices ATen's operators.
+torch::Tensor bias_activation(const torch::Tensor& x, const torch::Tensor& bias, ActivationKind kind);
+
+}  // namespace strata::models

@@ -1,0 +1,47 @@
+// Tensors as the CPU kernels of this room take them: contiguous floats, or bfloat16 under the kernels' own name for it.
+#pragma once
+
+#include <torch/types.h>
+
+#include "models/bf16.h"
+
+namespace strata::models {
+
+inline bool kernel_can(const torch::Tensor& tensor) {
+    return tensor.is_cpu() && (tensor.scalar_type() == torch::kFloat32 || tensor.scalar_type() == torch::kBFloat16);
+}
+
+/// fp16 on the CPU, for which there is no kernel: computed in fp32 between two conversions.
+inline bool widens(const torch::Tensor& tensor) {
+    return tensor.is_cpu() && tensor.scalar_type() == torch::kFloat16;
+}
+inline torch::Tensor widened(const torch::Tensor& tensor) {
+    return tensor.to(torch::kFloat32);
+}
+
+/// What sums over such a tensor are made in.
+inline torch::ScalarType arithmetic_of(const torch::Tensor& tensor) {
+    return tensor.scalar_type() == torch::kFloat64 ? torch::kFloat64 : torch::kFloat32;
+}
+
+/// T: float or Bf16, as the tensor has it.
+template <typename T>
+const T* data_of(const torch::Tensor& tensor) {
+    return static_cast<const T*>(tensor.const_data_ptr());
+}
+template <typename T>
+T* mutable_data_of(const torch::Tensor& tensor) {
+    return static_cast<T*>(tensor.mutable_data_ptr());
+}
+
+/// Calls run(T{}) for the type of a tensor that kernel_can() take.
+template <typename Run>
+void for_kernel_type(const torch::Tensor& tensor, const Run& run) {
+    if (tensor.scalar_type() == torch::kBFloat16) {
+        run(Bf16{});
+    } else {
+        run(float{});
+    }
+}
+
+}  // namespace strata::models

@@ -1,0 +1,114 @@
+#include "models/packed_embedding.h"
+
+#include <torch/csrc/autograd/custom_function.h>
+
+#include <algorithm>
+#include <numeric>
+#include <vector>
+
+#include "models/embedding_kernel.h"
+#include "models/kernel_data.h"
+#include "models/lookup.h"
+#include "models/packed_linear.h"
+#include "models/parallel.h"
+
+namespace strata::models {
+namespace {
+
+/// The tokens of each id, ids ascending, a token's order kept.
+struct Runs {
+    Runs(const torch::Tensor& ids, std::int64_t skipped) : tokens(static_cast<std::size_t>(ids.numel())) {
+        const std::int64_t* id = ids.const_data_ptr<std::int64_t>();
+        std::iota(tokens.begin(), tokens.end(), std::int64_t{0});
+        std::stable_sort(tokens.begin(), tokens.end(), [&](std::int64_t a, std::int64_t b) { return id[a] < id[b]; });
+        for (std::size_t begin = 0, end = 0; begin < tokens.size(); begin = end) {
+            while (end < tokens.size() && id[tokens[end]] == id[tokens[begin]]) ++end;
+            if (id[tokens[begin]] != skipped) runs.push_back({id[tokens[begin]], begin, end});
+        }
+    }
+    struct Run {
+        std::int64_t id;
+        std::size_t begin, end;
+    };
+    std::vector<std::int64_t> tokens;
+    std::vector<Run> runs;
+};
+
+/// Threads share the columns: some ids have one token and some have all of them.
+template <typename T>
+void scatter_rows(const torch::Tensor& grad, const Runs& runs, const torch::Tensor& to) {
+    constexpr std::int64_t column_block = 64;
+    const std::int64_t width = grad.size(1);
+    const T* from = data_of<T>(grad);
+    T* table = mutable_data_of<T>(to);
+    parallel_for(0, (width + column_block - 1) / column_block, 1, [&](std::int64_t first, std::int64_t last) {
+        const std::int64_t begin = first * column_block, end = std::min(last * column_block, width);
+        for (const Runs::Run& run : runs.runs) {
+            scatter_row(from, width, runs.tokens.data() + run.begin, static_cast<std::int64_t>(run.end - run.begin),
+                        table + run.id * width, begin, end);
+        }
+    });
+}
+
+/// A table's gradient; undefined if it went to its place.
+torch::Tensor table_gradient(const torch::Tensor& table, const torch::Tensor& ids, std::int64_t skipped,
+                             const torch::Tensor& grad) {
+    const bool in_place = gradient_takes(table) && table.grad().is_contiguous();
+    const torch::Tensor to = in_place ? table.grad() : torch::zeros_like(table);
+    for_kernel_type(grad, [&](auto type) { scatter_rows<decltype(type)>(grad, Runs(ids, skipped), to); });
+    return in_place ? torch::Tensor() : to;
+}
+
+class PackedEmbedding : public torch::autograd::Function<PackedEmbedding> {
+  public:
+    static torch::Tensor forward(torch::autograd::AutogradContext* context, const torch::Tensor& words,
+                                 const torch::Tensor& types, const torch::Tensor& positions, std::int64_t padding_id,
+                                 const torch::Tensor& word_ids, const torch::Tensor& type_ids,
+                                 const torch::Tensor& position_ids) {
+        const std::int64_t rows = word_ids.size(0), width = words.size(1);
+        torch::Tensor out = torch::empty({rows, width}, words.options());
+        const auto* word = word_ids.const_data_ptr<std::int64_t>();
+        const auto* type_id = type_ids.const_data_ptr<std::int64_t>();
+        const auto* position = position_ids.const_data_ptr<std::int64_t>();
+        for_kernel_type(words, [&](auto type) {
+            using T = decltype(type);
+            const T *from = data_of<T>(words), *of_types = data_of<T>(types), *of_positions = data_of<T>(positions);
+            T* to = mutable_data_of<T>(out);
+            parallel_rows(rows, width, [&](std::int64_t i) {
+                embedding_row(from + word[i] * width, of_types + type_id[i] * width, of_positions + position[i] * width,
+                              to + i * width, width);
+            });
+        });
+        context->save_for_backward({words, types, positions, word_ids, type_ids, position_ids});
+        context->saved_data["padding"] = padding_id;
+        return out;
+    }
+
+    static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
+                                                   const torch::autograd::variable_list& grads) {
+        const auto saved = context->get_saved_variables();
+        const torch::Tensor grad = grads[0].contiguous();
+        torch::autograd::variable_list results(7);
+        for (std::size_t i = 0; i < 3; ++i) {
+            if (!context->needs_input_grad(i)) continue;
+            const std::int64_t skipped = i == 0 ? context->saved_data["padding"].toInt() : -1;
+            results[i] = table_gradient(saved[i], saved[3 + i], skipped, grad);
+        }
+        return results;
+    }
+};
+
+}  // namespace
+
+torch::Tensor packed_embedding(const EmbeddingTables& tables, const PackedInput& input) {
+    if (!kernel_can(tables.words)) {
+        const torch::Tensor words = lookup(tables.words, input.input_ids, tables.padding_id);
+        const torch::Tensor types = lookup(tables.types, input.token_type_ids);
+        return words + types + lookup(tables.positions, input.position_ids);
+    }
+    return PackedEmbedding::apply(tables.words.contiguous(), tables.types.contiguous(), tables.positions.contiguous(),
+                                  tables.padding_id, input.input_ids.contiguous(), input.token_type_ids.contiguous(),
+                                  input.position_ids.contiguous());
+}
+
+}  // namespace strata::models
