@@ -38,15 +38,19 @@ void require_space(const fs::path& folder, std::uint64_t needed) {
         folder.string(), readable_bytes(needed), readable_bytes(available), needed, available);
 }
 
-void prepare(const fs::path& output_dir, const fs::path& unfinished, std::optional<std::uint64_t> needed) {
+void make_folder(const fs::path& path) {
     std::error_code error;
-    fs::create_directories(output_dir, error);
-    if (error) system_error("{}: the folder cannot be made: {}", output_dir.string(), error.message());
+    fs::create_directories(path, error);
+    if (!error) return;
+    errno = error.value();
+    throw_errno(fmt::format("{}: the folder cannot be made", path.string()));
+}
+
+void prepare(const fs::path& output_dir, const fs::path& unfinished, std::optional<std::uint64_t> needed) {
+    make_folder(output_dir);
     remove_unfinished_checkpoints(output_dir);
     if (needed) require_space(output_dir, *needed);
-    if (!fs::create_directory(unfinished, error)) {
-        system_error("{}: the folder cannot be made: {}", unfinished.string(), error.message());
-    }
+    make_folder(unfinished);
 }
 
 void read_back(const fs::path& state, int rank, int size) {

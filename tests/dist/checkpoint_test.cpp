@@ -1,18 +1,19 @@
 // The life of a checkpoint folder, on any number of ranks, with disks that fill and jobs that die.
 #include "dist/checkpoint.h"
 
-#include <sys/mount.h>
 #include <sys/stat.h>
 
 #include <cerrno>
 #include <chrono>
 #include <cstring>
 #include <fstream>
+#include <optional>
 #include <thread>
 
 #include "core/error.h"
 #include "core/file.h"
 #include "tests/dist/state_support.h"
+#include "tests/support/small_disk.h"
 
 namespace strata::dist::testing {
 namespace {
@@ -165,37 +166,33 @@ TEST_F(CheckpointTest, AnUnwritableFolderIsAnError) {
     EXPECT_NE(text.find("file/run"), std::string::npos) << text;
 }
 
-/// A disk of 8 MiB at `path` on rank 0, gone with its object. False where mounting is not permitted.
-class SmallDisk {
+/// A disk of 8 MiB at `path`, mounted by rank 0 for all.
+class SharedDisk {
   public:
-    SmallDisk(MpiCommunicator& world, const fs::path& path) : world_(world), path_(path) {
-        std::int64_t mounted = 0;
-        if (world.rank() == 0) {
-            fs::create_directories(path);
-            mounted = ::mount("tmpfs", path.c_str(), "tmpfs", 0, "size=8m") == 0 ? 1 : 0;
-        }
-        mounted_ = world.all_reduce_max(mounted) == 1;
+    SharedDisk(MpiCommunicator& world, const fs::path& path) : world_(world) {
+        if (world.rank() == 0) disk_.emplace(path, "8m");
+        mounted_ = world.all_reduce_max(disk_ && disk_->mounted() ? 1 : 0) == 1;
     }
-    ~SmallDisk() {
+    ~SharedDisk() {
         world_.barrier();
-        if (world_.rank() == 0 && mounted_) ::umount2(path_.c_str(), MNT_DETACH);
+        disk_.reset();
         world_.barrier();
     }
-    SmallDisk(const SmallDisk&) = delete;
-    SmallDisk& operator=(const SmallDisk&) = delete;
+    SharedDisk(const SharedDisk&) = delete;
+    SharedDisk& operator=(const SharedDisk&) = delete;
 
     bool mounted() const { return mounted_; }
 
   private:
     MpiCommunicator& world_;
-    fs::path path_;
+    std::optional<testing_support::SmallDisk> disk_;
     bool mounted_ = false;
 };
 
 TEST_F(CheckpointTest, ADiskThatFillsWhileSavingHarmsNothing) {
     const fs::path disk_path = folder_.path() / "disk";
-    const SmallDisk disk(world_, disk_path);
-    if (!disk.mounted()) GTEST_SKIP() << "mounting a small tmpfs is not permitted here";
+    const SharedDisk disk(world_, disk_path);
+    if (!disk.mounted()) GTEST_SKIP() << testing_support::no_small_disk;
 
     write_checkpoint(world_, disk_path, content(10));  // 2 MB
     // Where the space can be claimed, where it runs out inside the collective write, and where not even the layout

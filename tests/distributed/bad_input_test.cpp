@@ -2,11 +2,11 @@
 // left half-written.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <sys/mount.h>
 
 #include <fstream>
 
 #include "tests/distributed/job.h"
+#include "tests/support/small_disk.h"
 
 namespace strata::testing_support {
 namespace {
@@ -23,26 +23,6 @@ void expect_refused(const JobResult& job, const testing::Matcher<std::string>& m
     ASSERT_NE(first, std::string::npos) << job.output;
     EXPECT_EQ(job.output.find(opening, first + 1), std::string::npos) << "one message, not one a rank:\n" << job.output;
 }
-
-/// A small tmpfs, gone with its object. Only root may mount one.
-class SmallDisk {
-  public:
-    SmallDisk(fs::path path, const char* options) : path_(std::move(path)) {
-        fs::create_directories(path_);
-        mounted_ = ::mount("tmpfs", path_.c_str(), "tmpfs", 0, options) == 0;
-    }
-    ~SmallDisk() {
-        if (mounted_) ::umount2(path_.c_str(), MNT_DETACH);
-    }
-    SmallDisk(const SmallDisk&) = delete;
-    SmallDisk& operator=(const SmallDisk&) = delete;
-    bool mounted() const { return mounted_; }
-    const fs::path& path() const { return path_; }
-
-  private:
-    fs::path path_;
-    bool mounted_ = false;
-};
 
 class BadInput : public testing::Test {
   protected:
@@ -164,8 +144,8 @@ TEST_F(BadInput, a_checkpoint_of_another_model_or_configuration) {
 }
 
 TEST_F(BadInput, a_disk_that_fills_while_saving) {
-    const SmallDisk disk(scratch_ / "disk", "size=3m");
-    if (!disk.mounted()) GTEST_SKIP() << "mounting a small tmpfs is not permitted here";
+    const SmallDisk disk(scratch_ / "disk", "3m");
+    if (!disk.mounted()) GTEST_SKIP() << no_small_disk;
     const fs::path folder = disk.path() / "run";
     const auto on_disk = with(parity_run(2, folder), {"--save_steps", "1", "--on_save_error", "stop"});
     expect_refused(run_strata(2, on_disk),

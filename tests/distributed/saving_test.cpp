@@ -1,7 +1,6 @@
 // Saves beside training: the same run, seen from outside. A test holds up the disk and watches what goes on meanwhile.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <sys/mount.h>
 
 #include <csignal>
 #include <fstream>
@@ -203,91 +202,6 @@ TEST_F(HeldUp, a_quota_that_is_used_up_is_the_users_to_mend) {
                                   HasSubstr("quota exceeded")));
     expect_whole({});
     EXPECT_TRUE(fs::exists(run_ / "model.safetensors"));
-}
-
-/// A run on a disk of its own, which goes bad and well again. Only root may mount one.
-class OnBadDisk : public testing::Test {
-  protected:
-    void SetUp() override {
-        fs::create_directories(disk_);
-        mounted_ = ::mount("tmpfs", disk_.c_str(), "tmpfs", 0, "size=12m") == 0;
-        if (!mounted_) GTEST_SKIP() << "mounting a small tmpfs is not permitted here";
-        job_.emplace(2,
-                     with(parity_run(2, disk_ / "run"), {"--max_steps", "20000", "--save_steps", "20",
-                                                         "--save_total_limit", "2", "--report_to", "none"}),
-                     scratch_ / "log");
-        wait_until([&] { return newest() >= 40; });
-    }
-    ~OnBadDisk() override {
-        job_.reset();
-        if (mounted_) ::umount2(disk_.c_str(), MNT_DETACH);
-    }
-    std::string output() const { return bytes_of(scratch_ / "log"); }
-    std::int64_t newest() const {
-        const auto entries = dist::list_checkpoints(disk_ / "run");
-        return entries.empty() ? 0 : entries.back().step;
-    }
-    bool remount(unsigned long flags) const {
-        return ::mount("tmpfs", disk_.c_str(), nullptr, MS_REMOUNT | flags, nullptr) == 0;
-    }
-    void wait_until(const std::function<bool()>& condition) {
-        for (int tries = 0; tries < 3000 && !condition(); ++tries) {
-            ASSERT_LT(job_->wait(0.02), 0) << "the run has ended\n" << output();
-        }
-        ASSERT_TRUE(condition()) << output();
-    }
-    void expect_that_saves_fail_and_old_ones_are_whole() {
-        wait_until([&] { return output().find(" WAS NOT SAVED: ") != std::string::npos; });
-        const auto entries = dist::list_checkpoints(disk_ / "run");
-        EXPECT_GE(entries.size(), 1U);
-        for (const auto& entry : entries) EXPECT_EQ(dist::verify_checkpoint(entry.path), std::vector<std::string>{});
-        failed_at_ = entries.back().step;
-    }
-    void expect_that_saves_go_on_and_the_run_ends_well() {
-        wait_until([&] { return newest() > failed_at_; });
-        job_->send(SIGUSR1);
-        EXPECT_EQ(job_->wait(60), 75) << output();
-        for (const auto& entry : dist::list_checkpoints(disk_ / "run"))
-            EXPECT_EQ(dist::verify_checkpoint(entry.path), std::vector<std::string>{});
-    }
-
-    ScratchFolder scratch_;
-    fs::path disk_ = scratch_ / "disk";
-    bool mounted_ = false;
-    std::int64_t failed_at_ = 0;
-    std::optional<BackgroundJob> job_;
-};
-
-TEST_F(OnBadDisk, one_that_is_full_costs_checkpoints_and_nothing_else) {
-    {
-        std::ofstream filler(disk_ / "filler", std::ios::binary);
-        while (filler << std::string(4096, 'f') << std::flush) {
-        }
-    }
-    expect_that_saves_fail_and_old_ones_are_whole();
-    EXPECT_THAT(output(), HasSubstr("--save_total_limit"));  // what can be done about it
-    fs::remove(disk_ / "filler");
-    expect_that_saves_go_on_and_the_run_ends_well();
-}
-
-TEST_F(OnBadDisk, one_that_becomes_read_only_costs_checkpoints_and_nothing_else) {
-    wait_until([&] { return remount(MS_RDONLY); });  // refused while a file is open for writing
-    expect_that_saves_fail_and_old_ones_are_whole();
-    EXPECT_THAT(output(), HasSubstr("Read-only file system"));
-    ASSERT_TRUE(remount(0));
-    expect_that_saves_go_on_and_the_run_ends_well();
-}
-
-TEST_F(OnBadDisk, a_run_whose_last_save_failed_says_so_at_its_end) {
-    {
-        std::ofstream filler(disk_ / "filler", std::ios::binary);
-        while (filler << std::string(4096, 'f') << std::flush) {
-        }
-    }
-    expect_that_saves_fail_and_old_ones_are_whole();
-    job_->send(SIGUSR1);
-    EXPECT_EQ(job_->wait(60), 2) << output();
-    EXPECT_THAT(output(), HasSubstr(" was not saved: "));
 }
 
 /// As a user's shell or a batch system stops a process, with no mpirun in between.
