@@ -151,15 +151,24 @@ Reduction reduce(const std::vector<Bucket>& buckets, const Links& links, double 
     return {std::max(first_busy, across_busy), std::max(0.0, std::max(first_free, across_free) - backward)};
 }
 
+/// Until the first `bytes` of a gather are there, which leave in pieces.
+double gathered(double bytes, const Links& links) {
+    if (bytes == 0) return 0;
+    const double further = std::ceil(bytes / gather_piece) - 1;
+    return links.first(bytes) + further * links.cluster.latency;
+}
+
 /// What a gather adds to the forward pass that begins with it: groups come from the input's side on, and each waits for
-/// its own.
-double exposed_gather(const Plan& plan, std::int64_t step, const Links& links, double forward) {
+/// the pieces that it is in.
+double exposed_gather(const Plan& plan, std::int64_t step, const Links& links, double forward, double bytes) {
     double total = 0;
     for (const Group& group : plan.groups) total += product_elements(group);
-    double link = 0, time = 0;
+    double sent = 0, time = 0;
     for (std::size_t g = 0; g < plan.groups.size(); ++g) {
-        if (plan.trainable(g, step)) link += links.first(static_cast<double>(plan.padded_elements(g)) * sizeof(float));
-        time = std::max(time, link);
+        if (plan.trainable(g, step)) {
+            sent += static_cast<double>(plan.padded_elements(g)) * sizeof(float);
+            time = std::max(time, gathered(std::min(bytes, std::ceil(sent / gather_piece) * gather_piece), links));
+        }
         if (total > 0) time += forward * product_elements(plan.groups[g]) / total;
     }
     return std::max(0.0, time - forward);
@@ -211,8 +220,7 @@ ClusterStep predict_one(const Plan& plan, const Cluster& cluster, const Compute&
     }
     double bytes = 0;
     for (const Bucket& bucket : buckets) bytes += bucket.bytes;
-    made.gather = overlap ? exposed_gather(plan, step, links, compute.forward)
-                          : links.first(bytes) + std::floor(bytes / gather_piece) * cluster.latency;
+    made.gather = overlap ? exposed_gather(plan, step, links, compute.forward, bytes) : gathered(bytes, links);
     const double own = bytes / sizeof(float) / plan.owners();
     made.update = cluster.update.value_or(own * update_bytes / cluster.memory + cluster.latency);
     made.memory = memory_per_rank(plan, 0, step);

@@ -78,6 +78,19 @@ TEST(Cluster, OverlapNeverShowsMoreNorHidesMoreThanTheBackwardPass) {
     }
 }
 
+TEST(Cluster, ManySmallGroupsAreGatheredTogether) {
+    PlanConfig config;
+    config.policy.kind = PolicyKind::layer_decay;
+    config.total_steps = 10;
+    config.world_size = 2;
+    const Plan tiny = make_plan(testing::bert_manifest({.layers = 3, .hidden = 32, .intermediate = 64}), config);
+    const Cluster cluster =
+        parse_cluster("hosts=2,gpus=1,network=100,latency=1000,forward=1e-4,backward=2e-4,update=1e-4");
+    const auto steps = predict(tiny, cluster, std::nullopt);
+    EXPECT_LE(way(steps, false, 1, true).gather, way(steps, false, 1, false).gather + 1e-9);
+    EXPECT_LT(way(steps, false, 1, false).gather, 2e-3) << "one piece, one latency";
+}
+
 TEST(Cluster, ComputeIsEstimatedFromTokens) {
     const Cluster cluster = parse_cluster("hosts=1,gpus=8,nvlink=370,tflops=400");
     const auto steps = predict(large_plan(8), cluster, 4096);
