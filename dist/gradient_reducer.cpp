@@ -119,9 +119,9 @@ void GradientReducer::backward(const torch::Tensor& loss, bool last) {
     crosses_ = last && ranks_.copies() != nullptr;
     begin();
     if (loss.defined()) loss.backward();
-    start_ready(true);
     active_ = false;
     reduced_ = true;
+    if (!last) start_ready(true);  // of the last pass it is finish() that does, whose time is the reduction's
 }
 
 void GradientReducer::begin() {
@@ -139,9 +139,10 @@ void GradientReducer::finish() {
     if (stage_ == 1 && !reduced_) {
         crosses_ = ranks_.copies() != nullptr;
         begin();
-        start_ready(true);
         active_ = false;
+        reduced_ = true;
     }
+    if (reduced_) start_ready(true);
     wait_for_all();
     reduced_ = false;
     started_early_ = 0;

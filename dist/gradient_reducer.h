@@ -38,7 +38,7 @@ namespace strata::dist {
 
 struct ReducerOptions {
     std::int64_t bucket_bytes = 0;  ///< of all ranks together
-    bool overlap = true;            ///< false: everything leaves at the end of backward
+    bool overlap = true;            ///< false: everything leaves when backward is over
 };
 
 class GradientReducer {
@@ -53,7 +53,7 @@ class GradientReducer {
     /// gradients leave: at the step's `last` micro-batch, under stage 2 at each.
     void backward(const torch::Tensor& loss, bool last);
 
-    /// Waits for what is on its way. Under stage 1, if no backward() was the last, reduces all there is: for whoever
+    /// Starts what has not left, and waits for all. Under stage 1, if no backward() was the last, reduces all there is: for whoever
     /// ran backward passes without this class. Ends the step.
     void finish();
 
