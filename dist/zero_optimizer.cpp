@@ -86,15 +86,17 @@ StepReport ZeroOptimizer::step(const StepInput& input) {
     if (!report.skipped) {
         update(input, report.grad_norm, telemetry);
         report.seconds.update = watch.lap();
+    }
+    if (input.telemetry) {  // before slices are on their way, behind which its message would wait
+        weigh(std::move(telemetry), report);
+        report.seconds.norm += watch.lap();
+    }
+    if (!report.skipped) {
         gather_.start(true);
         if (!input.leaves_gather) gather_.wait();
         report.seconds.gather = watch.lap();
     }
     if (loss_scale_) loss_scale_->step(!report.skipped);
-    if (input.telemetry) {
-        weigh(std::move(telemetry), report);
-        report.seconds.norm += watch.lap();
-    }
     report.traffic = ranks_.traffic() - *std::exchange(traffic_, std::nullopt);
     const Traffic unsent = gather_.unsent();
     report.traffic.all_gather.calls += unsent.calls;
@@ -119,20 +121,23 @@ void ZeroOptimizer::sum_over_ranks(std::span<double> values) {
     ranks_.world().all_reduce_sum(values);
 }
 
-/// Norms and loss of all ranks in one small all-reduce. Each rank sums the squares of its own slices, so each element
-/// counts once. A value that is not finite makes its sum so on every rank (a float's square cannot overflow a double):
-/// no flag is needed, and all ranks decide alike.
+/// Norms, loss and votes of all ranks in one small all-reduce. Each rank sums the squares of its own slices, so each
+/// element counts once. A value that is not finite makes its sum so on every rank (a float's square cannot overflow a
+/// double): no flag is needed, and all ranks decide alike.
 void ZeroOptimizer::measure(const StepInput& input, StepReport& report) {
     std::vector<double> sums(plan_.groups.size(), 0.0);
     if (plan_.deterministic) {
-        report.loss = sum_tiles(input.micro_losses, sums);
+        report.loss = sum_tiles(input, sums, report.votes);
     } else {
         optim::square_sums_cpu(spans_, sums);
         if (ranks_.copy() != 0) std::fill(sums.begin(), sums.end(), 0.0);
         sums.push_back(input.loss);  // every rank's own
+        sums.insert(sums.end(), input.votes.begin(), input.votes.end());
         ranks_.world().all_reduce_sum(sums);
-        report.loss = sums.back();
-        sums.pop_back();
+        const auto loss = sums.begin() + std::ssize(plan_.groups);
+        report.loss = *loss;
+        report.votes.assign(loss + 1, sums.end());
+        sums.erase(loss, sums.end());
     }
     double total = 0;
     for (const double sum : sums) {
@@ -146,12 +151,12 @@ void ZeroOptimizer::measure(const StepInput& input, StepReport& report) {
 /// Each rank puts its own tiles' sums and micro-batches' losses in their places of a list that is zero elsewhere, so
 /// the all-reduce adds nothing but zeros and rounds nothing; then every rank adds the list up in its order. Returns the
 /// loss.
-double ZeroOptimizer::sum_tiles(std::span<const double> micro_losses, std::span<double> group_sums) {
+double ZeroOptimizer::sum_tiles(const StepInput& input, std::span<double> group_sums, std::vector<double>& votes) {
     const auto tiles_of = [](std::int64_t elements) {
         return static_cast<std::size_t>((elements + optim::deterministic_tile - 1) / optim::deterministic_tile);
     };
     const std::vector<double> own = optim::tile_square_sums_cpu(spans_, optim::deterministic_tile);
-    std::vector<double> sums(micro_losses.begin(), micro_losses.end());
+    std::vector<double> sums(input.micro_losses.begin(), input.micro_losses.end());
     auto next = own.begin();
     for (std::size_t group = 0; group < storage_.groups(); ++group) {
         if (!storage_.live(group)) continue;
@@ -163,13 +168,15 @@ double ZeroOptimizer::sum_tiles(std::span<const double> micro_losses, std::span<
         next += tiles;
     }
     STRATA_CHECK(next == own.end(), "{} tiles too many", own.end() - next);
+    sums.insert(sums.end(), input.votes.begin(), input.votes.end());
     ranks_.world().all_reduce_sum(sums);
+    votes.assign(sums.end() - std::ssize(input.votes), sums.end());
     auto at = sums.begin();
     const auto add_up = [&at](std::size_t count) {
         const auto begin = std::exchange(at, at + static_cast<std::ptrdiff_t>(count));
         return std::accumulate(begin, at, 0.0);
     };
-    const double loss = add_up(micro_losses.size());
+    const double loss = add_up(input.micro_losses.size());
     for (std::size_t group = 0; group < storage_.groups(); ++group) {
         if (storage_.live(group)) group_sums[group] = add_up(tiles_of(plan_.groups[group].elements));
     }

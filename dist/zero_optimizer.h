@@ -50,6 +50,9 @@ struct StepInput {
     bool leaves_gather = false;
     /// In a deterministic plan, in place of `loss`: of every micro-batch of the step, 0 where another rank has it.
     std::span<const double> micro_losses = {};
+    /// What this rank has to tell the others, as many numbers on each: they travel with the norms, for a message of
+    /// their own would wait behind slices on their way.
+    std::span<const double> votes = {};
 };
 
 /// Wall-clock seconds of the parts of one update.
@@ -69,6 +72,7 @@ struct StepReport {
     std::vector<double> group_weight_norms;   ///< after the update, frozen groups' too
     std::vector<double> group_update_ratios;  ///< ‖after - before‖ / ‖after‖; 0 when frozen, skipped or all zero
     bool skipped = false;
+    std::vector<double> votes;                ///< their sums over all ranks, copies too
     double loss_scale = 1;                    ///< of this update's backward pass
     std::int64_t reductions_in_backward = 0;  ///< that left before the backward pass had ended
     StepSeconds seconds;
@@ -118,7 +122,7 @@ class ZeroOptimizer {
     void begin_step();
     void sum_over_ranks(std::span<double> values);
     void measure(const StepInput& input, StepReport& report);
-    double sum_tiles(std::span<const double> micro_losses, std::span<double> group_sums);
+    double sum_tiles(const StepInput& input, std::span<double> group_sums, std::vector<double>& votes);
     double scale() const { return loss_scale_ ? static_cast<double>(loss_scale_->scale) : 1.0; }
     void update(const StepInput& input, double grad_norm, std::span<optim::GroupTelemetry> telemetry);
     void weigh(std::vector<optim::GroupTelemetry> sums, StepReport& report);

@@ -16,15 +16,16 @@ std::optional<optim::RangeTest> find_rates(const Config& config, const Experimen
     const ModelGuard guard(experiment.model());
     TrainStep step(config, experiment, test_plan, length, communicator);
     optim::RangeCurve curve(range);
+    const auto votes = [&] { return std::vector<double>{stop.requested() ? 1.0 : 0.0}; };
     for (bool goes_on = true; goes_on;) {
         const auto update = static_cast<std::int64_t>(curve.rates().size());
         const std::string rate = fmt::format("{:.1e}", curve.next_rate());
-        const dist::StepReport report = step.make(update).report;
+        const dist::StepReport report = step.make(update, false, false, votes).report;
         // While fp16's scale is found, gradients overflow that say nothing of the rate.
         const bool too_large = report.loss_scale > 1 && std::isfinite(report.loss);
         goes_on = curve.add(report.loss, !report.skipped || too_large);
         bar.advance(update + 1, fmt::format("rate {}, loss {:.4f}", rate, report.loss));
-        if (communicator.all_reduce_max(stop.requested() ? 1 : 0) > 0) return std::nullopt;
+        if (report.votes.front() > 0) return std::nullopt;
     }
     if (curve.rates().empty()) {
         throw dist::AgreedUserError(

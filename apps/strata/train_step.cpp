@@ -48,7 +48,8 @@ TrainStep::~TrainStep() {
     experiment_.model().set_before_reading({});
 }
 
-MadeStep TrainStep::make(std::int64_t step, bool telemetry, bool next) {
+MadeStep TrainStep::make(std::int64_t step, bool telemetry, bool next,
+                         const std::function<std::vector<double>()>& votes) {
     MadeStep made;
     communicator_.activity().enter(fmt::format("update {}", step + 1));
     storage_.enter(step);
@@ -62,6 +63,8 @@ MadeStep TrainStep::make(std::int64_t step, bool telemetry, bool next) {
     const std::vector<double> losses = forward_backward(step, made.work);
     dist::StepInput input{.step = step, .max_grad_norm = config_.max_grad_norm, .telemetry = telemetry};
     input.leaves_gather = next && config_.overlap_comm;
+    const std::vector<double> cast = votes ? votes() : std::vector<double>();
+    input.votes = cast;
     if (plan_.deterministic) {
         input.micro_losses = losses;
     } else {

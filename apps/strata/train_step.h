@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <vector>
 
@@ -50,7 +51,9 @@ class TrainStep {
     /// Makes the plan's update `step`, crossing the border of a stage where one begins. Collective. `telemetry` has the
     /// norms of parameters and their change measured too. Where the next make is `next` to read parameters, updated
     /// slices may be on their way still when this returns: they come while that forward pass needs others.
-    MadeStep make(std::int64_t step, bool telemetry = false, bool next = false);
+    /// `votes`, called once backward is over, are for the other ranks: the report has their sums.
+    MadeStep make(std::int64_t step, bool telemetry = false, bool next = false,
+                  const std::function<std::vector<double>()>& votes = {});
 
     const dist::ShardRanks& ranks() const { return ranks_; }
     dist::GroupStorage& storage() { return storage_; }

@@ -22,6 +22,9 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
+// What the ranks' votes say.
+enum Vote : std::size_t { asked, failed, kinds_of_votes };
+
 }  // namespace
 
 /// What has gathered since the last logged step.
@@ -92,12 +95,18 @@ TrainOutcome Trainer::run(const StopSignal& stop) {
         announce_stage(bar);
         const std::int64_t step = progress_.step + 1;
         const bool goes_on = step < length_.total_steps && !evaluates_after(step) && !saves_after(step);
-        const MadeStep made = step_.make(progress_.step, logs_after(step), goes_on);
+        const auto votes = [&] {
+            std::vector<double> cast(kinds_of_votes);
+            cast[asked] = stop.requested() ? 1 : 0;
+            cast[failed] = saver_.must_stop() ? 1 : 0;
+            return cast;
+        };
+        const MadeStep made = step_.make(progress_.step, logs_after(step), goes_on, votes);
         count(made.work, window, outcome);
         announce_kept_outputs(bar);
         log(made.report, window, bar);
         saver_.poll(bar);
-        outcome.stopped = agree_to_stop(stop, bar);
+        outcome.stopped = agreed_to_stop(made.report, bar);
         const auto paused = Clock::now();
         if (evaluates_after(progress_.step)) evaluate_and_log(bar);
         if (saves_after(progress_.step) || outcome.stopped) save(window, bar);
@@ -110,13 +119,9 @@ TrainOutcome Trainer::run(const StopSignal& stop) {
 
 /// Whether any rank was asked to save and stop. Throws, on all ranks, where one of them knows of a failed save that is
 /// to stop the run.
-bool Trainer::agree_to_stop(const StopSignal& stop, Progress& bar) {
-    constexpr std::int64_t asked = 1;
-    constexpr std::int64_t failed = 2;
-    const std::int64_t agreed =
-        communicator_.all_reduce_max(saver_.must_stop() ? failed : (stop.requested() ? asked : 0));
-    if (agreed == failed) saver_.finish(bar);
-    return agreed == asked;
+bool Trainer::agreed_to_stop(const dist::StepReport& report, Progress& bar) {
+    if (report.votes[failed] > 0) saver_.finish(bar);
+    return report.votes[asked] > 0;
 }
 
 /// Where a stage begins, and where a run goes on in one, says what learns from here.

@@ -64,7 +64,7 @@ class Trainer {
     struct Window;
 
     void describe_steps();
-    bool agree_to_stop(const StopSignal& stop, Progress& bar);
+    bool agreed_to_stop(const dist::StepReport& report, Progress& bar);
     void announce_stage(Progress& bar);
     void announce_kept_outputs(Progress& bar);
     void count(const StepWork& work, Window& window, TrainOutcome& outcome);
