@@ -4,6 +4,8 @@
 
 #include <atomic>
 #include <chrono>
+#include <fstream>
+#include <string>
 #include <thread>
 
 #include "core/error.h"
@@ -99,6 +101,47 @@ TEST_F(BackgroundSaveTest, HasTheBitsOfASaveAtTheSameMoment) {
     EXPECT_FALSE(task.started());
     EXPECT_EQ(verify_checkpoint(folder_.path() / "beside/checkpoint-5"), std::vector<std::string>{});
     EXPECT_TRUE(expected == read_file(folder_.path() / "beside/checkpoint-5/state.h5"));
+}
+
+/// The most memory that the process holds from here on, above what it holds now.
+class MemoryGrowth {
+  public:
+    MemoryGrowth() {
+        std::ofstream("/proc/self/clear_refs") << "5";  // the peak is what is held now
+        before_ = kilobytes("VmHWM");
+    }
+    std::int64_t bytes() const { return (kilobytes("VmHWM") - before_) * 1024; }
+
+  private:
+    static std::int64_t kilobytes(const std::string& name) {
+        std::ifstream status("/proc/self/status");
+        for (std::string line; std::getline(status, line);) {
+            if (line.starts_with(name + ":")) return std::stoll(line.substr(name.size() + 1));
+        }
+        return 0;
+    }
+    std::int64_t before_ = 0;
+};
+
+TEST_F(BackgroundSaveTest, TakesNoMoreMemoryThanTheSlicesAndATenth) {
+    const auto save = [&](const OwnedState& state, const char* folder) {
+        StateSnapshot snapshot;
+        CheckpointContent copied = content(5);
+        copied.groups = state.groups;
+        snapshot.take(copied.groups);
+        BackgroundTask task(world_);
+        task.start([&](MpiCommunicator& own) { write_checkpoint(own, folder_.path() / folder, copied); });
+        task.finish();
+    };
+    save(state_, "small");  // what the first save of a process takes once
+    OwnedState large;
+    large.add("body", {{"body.weight", {world_.size(), 9'000'000}}}, world_.rank(), world_.size());
+    large.fill();
+    const std::int64_t slices = 3 * (large.groups[0].end - large.groups[0].begin) * 4;
+    const MemoryGrowth growth;
+    save(large, "large");
+    EXPECT_GE(growth.bytes(), slices / 2) << "nothing was measured";
+    EXPECT_LE(growth.bytes(), slices + slices / 10);
 }
 
 TEST_F(BackgroundSaveTest, TheCopyIsAsLargeAsTheSlicesAndIsUsedAgain) {

@@ -88,7 +88,7 @@ class HeldUp : public testing::Test {
             found.push_back(entry.step);
             EXPECT_EQ(dist::verify_checkpoint(entry.path), std::vector<std::string>{});
         }
-        EXPECT_EQ(found, steps);
+        EXPECT_EQ(found, steps) << output();
     }
     int finish_and_resume() {
         open_gate();
