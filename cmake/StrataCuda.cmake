@@ -1,4 +1,4 @@
-# Looks for nvcc. With one, `STRATA_WITH_CUDA` is true and .cu files compile; without, one line says so.
+# Looks for nvcc. With one, `STRATA_WITH_CUDA` is true and .cu files compile; without, one line says so. Likewise NCCL.
 # STRATA_CUDA_ARCHITECTURES names the targets (sm_80, sm_90, sm_100 by default).
 
 set(STRATA_WITH_CUDA OFF)
@@ -18,6 +18,19 @@ if(STRATA_CUDA)
     enable_language(CUDA)
     set(STRATA_WITH_CUDA ON)
     message(STATUS "CUDA: ${CMAKE_CUDA_COMPILER} ${CMAKE_CUDA_COMPILER_VERSION}, targets ${CMAKE_CUDA_ARCHITECTURES}")
+  endif()
+endif()
+# NCCL's header; the library is loaded when a GPU is used (dist/nccl_library.h). PyPI's torch brings both.
+set(STRATA_WITH_NCCL OFF)
+if(STRATA_WITH_CUDA)
+  find_path(STRATA_NCCL_INCLUDE_DIR nccl.h HINTS "${LIBTORCH_LIBRARY_DIR}/../../nvidia/nccl/include"
+            PATHS ${CMAKE_CUDA_TOOLKIT_INCLUDE_DIRECTORIES})
+  if(STRATA_NCCL_INCLUDE_DIR)
+    set(STRATA_WITH_NCCL ON)
+    get_filename_component(STRATA_NCCL_LIBRARY_DIR "${STRATA_NCCL_INCLUDE_DIR}/../lib" ABSOLUTE)
+    message(STATUS "NCCL: ${STRATA_NCCL_INCLUDE_DIR}")
+  else()
+    message(STATUS "NCCL: no nccl.h, building for one GPU at most")
   endif()
 endif()
 if(NOT STRATA_WITH_CUDA)

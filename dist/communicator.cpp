@@ -86,8 +86,17 @@ TrafficCounters TrafficCounters::operator+(const TrafficCounters& other) const {
 }
 
 Pending Communicator::all_reduce_sum(const BufferView& buffer) {
-    count(traffic_.all_reduce, ring_bytes(2 * buffer.count * bytes_of(buffer.type), size_));
-    return {start_all_reduce_sum(buffer), activity_, "all-reduce"};
+    return all_reduce_sum(std::span(&buffer, 1));
+}
+
+Pending Communicator::all_reduce_sum(std::span<const BufferView> buffers) {
+    std::int64_t bytes = 0;
+    for (const BufferView& buffer : buffers) {
+        STRATA_CHECK(buffer.type == buffers.front().type, "buffers of two types in one all-reduce");
+        bytes += buffer.count * bytes_of(buffer.type);
+    }
+    count(traffic_.all_reduce, ring_bytes(2 * bytes, size_));
+    return {start_all_reduce_sum(buffers), activity_, "all-reduce"};
 }
 
 Pending Communicator::all_gather(const PartedView& parts) {

@@ -19,6 +19,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "dist/activity.h"
@@ -141,6 +142,8 @@ class Communicator {
 
     /// Element-wise sum over ranks, in place.
     Pending all_reduce_sum(const BufferView& buffer);
+    /// Several buffers of one type as one operation, counted as one call.
+    Pending all_reduce_sum(std::span<const BufferView> buffers);
     /// Each rank brings its own part; afterwards every rank holds all parts.
     Pending all_gather(const PartedView& parts);
     /// Several gathers as one operation, counted as one call: what is many small tensors to the caller is one message
@@ -150,6 +153,7 @@ class Communicator {
     /// as one call. An element is summed in the order of ranks, after what `into` holds, by rounding to its own type
     /// after each addition: so adding up micro-batch after micro-batch gives the same bits on any number of ranks.
     /// 16-bit elements are added in fp32, and without `into` rounded once, at the end (to nearest, ties to even).
+    /// (NCCL keeps this order only where it is asked to, nccl_communicator.h.)
     Pending reduce_scatter_sum(std::span<const SummedParts> pieces);
     Pending reduce_scatter_sum(const PartedView& parts);
 
@@ -174,10 +178,12 @@ class Communicator {
 
     /// What this rank is doing; the operations above write their waits into it.
     Activity& activity() const { return *activity_; }
-    std::shared_ptr<const Activity> shared_activity() const { return activity_; }
+    const std::shared_ptr<Activity>& shared_activity() const { return activity_; }
 
   protected:
     Communicator() = default;
+    /// For one that is built on another: what the rank does is one thing.
+    explicit Communicator(std::shared_ptr<Activity> activity) : activity_(std::move(activity)) {}
 
     int rank_ = 0;
     int size_ = 1;
@@ -186,7 +192,7 @@ class Communicator {
     std::string host_;
 
   private:
-    virtual std::unique_ptr<Operation> start_all_reduce_sum(const BufferView& buffer) = 0;
+    virtual std::unique_ptr<Operation> start_all_reduce_sum(std::span<const BufferView> buffers) = 0;
     virtual std::unique_ptr<Operation> start_all_gather(std::span<const PartedView> pieces) = 0;
     virtual std::unique_ptr<Operation> start_reduce_scatter_sum(std::span<const SummedParts> pieces) = 0;
     virtual void do_all_reduce_sum(std::span<double> values) = 0;

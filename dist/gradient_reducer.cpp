@@ -166,8 +166,8 @@ void GradientReducer::move_on() {
     for (UnderWay& operation : under_way_) operation.pending.progress();
     while (!under_way_.empty() && under_way_.front().pending.ready() && crossings_.size() < most_under_way)
         wait_for_oldest();
-    for (Crossing& crossing : crossings_) crossing.pending.progress();
-    while (!crossings_.empty() && crossings_.front().pending.ready()) end_crossing();
+    for (Pending& crossing : crossings_) crossing.progress();
+    while (!crossings_.empty() && crossings_.front().ready()) end_crossing();
 }
 
 /// Moves a gradient out of the model. The first to come to a place is copied; another name of the same tensor is added.
@@ -239,40 +239,30 @@ void GradientReducer::wait_for_all() {
 }
 
 /// The own part of a piece, where its sum over this copy's ranks lies.
-std::span<float> GradientReducer::own_sums(const BucketPiece& piece) {
+BufferView GradientReducer::own_sums(const BucketPiece& piece) {
     const std::size_t group = parts_[piece.part].group;
-    const auto count = static_cast<std::size_t>(piece.count);
-    if (stage_ == 2) return {storage_.gradient_sums(group) + piece.begin, count};
-    const PartedView whole = storage_.gradient_parts(group);
-    return {static_cast<float*>(whole.data) + ranks_.owner() * whole.stride + piece.begin, count};
+    float* sums = nullptr;
+    if (stage_ == 2) {
+        sums = storage_.gradient_sums(group);
+    } else {
+        const PartedView whole = storage_.gradient_parts(group);
+        sums = static_cast<float*>(whole.data) + ranks_.owner() * whole.stride;
+    }
+    return {sums + piece.begin, piece.count, ElementType::float32, storage_.memory_kind()};
 }
 
 /// Starts a bucket's way to the other copies: one message, of many groups too.
 void GradientReducer::cross(std::size_t bucket) {
     if (crossings_.size() == most_under_way) end_crossing();
-    Crossing crossing{{}, bucket, {}};
-    std::span<float> sums = own_sums(buckets_[bucket].front());
-    if (buckets_[bucket].size() > 1) {
-        for (const BucketPiece& piece : buckets_[bucket]) {
-            const std::span<float> own = own_sums(piece);
-            crossing.packed.insert(crossing.packed.end(), own.begin(), own.end());
-        }
-        sums = crossing.packed;
-    }
-    crossing.pending = ranks_.copies()->all_reduce_sum(BufferView::of(sums));
-    crossings_.push_back(std::move(crossing));
+    std::vector<BufferView> sums;
+    for (const BucketPiece& piece : buckets_[bucket]) sums.push_back(own_sums(piece));
+    crossings_.push_back(ranks_.copies()->all_reduce_sum(sums));
 }
 
 void GradientReducer::end_crossing() {
-    Crossing oldest = std::move(crossings_.front());
+    Pending oldest = std::move(crossings_.front());
     crossings_.pop_front();
-    oldest.pending.wait();
-    const float* from = oldest.packed.data();
-    if (oldest.packed.empty()) return;
-    for (const BucketPiece& piece : buckets_[oldest.bucket]) {
-        std::copy_n(from, piece.count, own_sums(piece).data());
-        from += piece.count;
-    }
+    oldest.wait();
 }
 
 /// A whole group's gradients; the padding at the end is zero.
@@ -286,7 +276,8 @@ torch::Tensor& GradientReducer::scratch_of(Part& part) {
     const auto found = std::find_if(free_.begin(), free_.end(), fits);
     if (found == free_.end()) {
         free_.clear();  // they would count on top
-        part.scratch = torch::empty({size}, scalar_type(type_));
+        const torch::Device device = sources_[part.sources.front()].place.parameter.device();
+        part.scratch = torch::empty({size}, torch::TensorOptions(scalar_type(type_)).device(device));
     } else {
         part.scratch = std::move(*found);
         free_.erase(found);

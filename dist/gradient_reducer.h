@@ -53,8 +53,8 @@ class GradientReducer {
     /// gradients leave: at the step's `last` micro-batch, under stage 2 at each.
     void backward(const torch::Tensor& loss, bool last);
 
-    /// Starts what has not left, and waits for all. Under stage 1, if no backward() was the last, reduces all there is: for whoever
-    /// ran backward passes without this class. Ends the step.
+    /// Starts what has not left, and waits for all. Under stage 1, if no backward() was the last, reduces all there is:
+    /// for whoever ran backward passes without this class. Ends the step.
     void finish();
 
     /// Buckets started before their backward pass had ended, since the last finish().
@@ -81,11 +81,6 @@ class GradientReducer {
         Pending pending;
         std::size_t bucket = 0;
     };
-    struct Crossing {  // a bucket's own sums on their way to the other copies
-        Pending pending;
-        std::size_t bucket = 0;
-        std::vector<float> packed;  // of several pieces
-    };
 
     void lay_out();
     void note_sources(std::size_t bucket);
@@ -99,7 +94,7 @@ class GradientReducer {
     void wait_for_all();
     void cross(std::size_t bucket);
     void end_crossing();
-    std::span<float> own_sums(const BucketPiece& piece);
+    BufferView own_sums(const BucketPiece& piece);
     void move_on();
     torch::Tensor& scratch_of(Part& part);
     void release(Part& part);
@@ -120,7 +115,7 @@ class GradientReducer {
     std::vector<torch::Tensor> free_;    // scratch to be used again
     std::int64_t scratch_elements_ = 0;  // in use
     std::deque<UnderWay> under_way_;
-    std::deque<Crossing> crossings_;
+    std::deque<Pending> crossings_;  // buckets' own sums on their way to the other copies
     std::size_t next_bucket_ = 0;
     bool active_ = false;   // a backward pass whose gradients leave is running
     bool crosses_ = false;  // what is under way goes on to the other copies

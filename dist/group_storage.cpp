@@ -13,9 +13,10 @@ torch::Tensor arena_view(const torch::Tensor& arena, std::int64_t base, const op
     return arena.narrow(0, base + segment.offset, segment.elements).view(segment.shape);
 }
 
-PartedView parts_of(const torch::Tensor& arena, std::int64_t begin, std::int64_t stride, optim::ComputeType type) {
+PartedView parts_of(const torch::Tensor& arena, std::int64_t begin, std::int64_t stride, optim::ComputeType type,
+                    Memory memory) {
     auto* const first = static_cast<std::byte*>(arena.data_ptr()) + begin * optim::bytes_of(type);
-    return {first, stride, stride, element_type(type), Memory::host};
+    return {first, stride, stride, element_type(type), memory};
 }
 
 }  // namespace
@@ -30,8 +31,14 @@ torch::ScalarType scalar_type(optim::ComputeType type) {
     return types[static_cast<std::size_t>(type)];
 }
 
-GroupStorage::GroupStorage(const optim::Plan& plan, const NamedParameters& parameters, int owner)
-    : plan_(plan), owner_(owner), places_(plan.groups.size()), group_steps_(plan.groups.size(), 0) {
+GroupStorage::GroupStorage(const optim::Plan& plan, const NamedParameters& parameters, int owner,
+                           std::optional<Memory> memory)
+    : plan_(plan),
+      owner_(owner),
+      device_(parameters.empty() ? torch::Device(torch::kCPU) : parameters.front().second.device()),
+      memory_kind_(memory.value_or(device_.is_cpu() ? Memory::host : Memory::cuda)),
+      places_(plan.groups.size()),
+      group_steps_(plan.groups.size(), 0) {
     STRATA_CHECK(owner >= 0 && owner < plan.owners(), "owner {} of {}", owner, plan.owners());
     lay_out_parameters();
     bind(parameters);
@@ -43,9 +50,9 @@ void GroupStorage::lay_out_parameters() {
     for (std::size_t group = 0; group < places_.size(); ++group) {
         places_[group].parameter = end;
         end += plan_.padded_elements(group);
-        if (has_masters()) places_[group].master = torch::zeros({slice(group).size()});
+        if (has_masters()) places_[group].master = zeros(slice(group).size());
     }
-    parameters_ = torch::zeros({end}, scalar_type(plan_.compute));
+    parameters_ = zeros(end, scalar_type(plan_.compute));
 }
 
 void GroupStorage::enter(std::int64_t step) {
@@ -72,8 +79,8 @@ void GroupStorage::settle_state(std::size_t group, std::int64_t step) {
     if (holds == place.holds_state) return;
     const int moments = holds ? optim::state_tensors(plan_.optimizer) : 0;
     place.holds_state = holds;
-    place.exp_avg = moments > 0 ? torch::zeros({slice(group).size()}) : torch::Tensor();
-    place.exp_avg_sq = moments > 1 ? torch::zeros({slice(group).size()}) : torch::Tensor();
+    place.exp_avg = moments > 0 ? zeros(slice(group).size()) : torch::Tensor();
+    place.exp_avg_sq = moments > 1 ? zeros(slice(group).size()) : torch::Tensor();
     group_steps_[group] = 0;
 }
 
@@ -88,7 +95,7 @@ void GroupStorage::lay_out_gradients() {
     for (Binding& binding : bindings_) binding.parameter.mutable_grad() = torch::Tensor();
     gradients_ = torch::Tensor();
     // Autograd adds 16-bit gradients into an fp32 arena as well as into one of their own type.
-    gradients_ = torch::zeros({end}, whole_gradients() ? scalar_type(plan_.gradient_type()) : torch::kFloat32);
+    gradients_ = zeros(end, whole_gradients() ? scalar_type(plan_.gradient_type()) : torch::kFloat32);
 }
 
 void GroupStorage::bind_gradients() {
@@ -166,7 +173,7 @@ torch::Tensor GroupStorage::masters(std::size_t group) {
     const torch::NoGradGuard no_grad;
     const std::int64_t padded = plan_.padded_elements(group);
     if (!has_masters()) return parameters_.narrow(0, places_[group].parameter, padded);
-    torch::Tensor whole = torch::zeros({padded});
+    torch::Tensor whole = zeros(padded);
     const optim::Slice own = slice(group);
     whole.narrow(0, own.begin, own.size()).copy_(places_[group].master);
     return whole;
@@ -215,7 +222,8 @@ std::vector<GroupStorage::LiveParameter> GroupStorage::live_parameters() const {
 
 PartedView GroupStorage::gradient_parts(std::size_t group) {
     STRATA_CHECK(live(group) && whole_gradients(), "group {} has no whole gradient", group);
-    return parts_of(gradients_, places_[group].gradient, plan_.slice_stride(group), plan_.gradient_type());
+    return parts_of(gradients_, places_[group].gradient, plan_.slice_stride(group), plan_.gradient_type(),
+                    memory_kind_);
 }
 
 float* GroupStorage::gradient_sums(std::size_t group) {
@@ -228,7 +236,7 @@ std::span<float> GroupStorage::parameters(std::size_t group) {
 }
 
 PartedView GroupStorage::parameter_parts(std::size_t group) {
-    return parts_of(parameters_, places_[group].parameter, plan_.slice_stride(group), plan_.compute);
+    return parts_of(parameters_, places_[group].parameter, plan_.slice_stride(group), plan_.compute, memory_kind_);
 }
 
 optim::Slice GroupStorage::slice(std::size_t group) const {

@@ -15,6 +15,9 @@
 // no group's parameters move. A tensor registered under two names (tied weights) is stored once, under the name the
 // plan knows; its other names are aliases of that memory.
 //
+// All of it lies where the parameters lay that the storage was given: in host memory, or on one GPU. Pointers lead
+// there.
+//
 // Autograd adds into the gradient views in place. Whoever drops or replaces a gradient (torch's zero_grad does by
 // default) cuts the model off from its storage; require_bound() finds that out. Units: elements. The plan's
 // segments and the named parameters must be the same (STRATA_CHECK).
@@ -23,6 +26,7 @@
 #include <torch/types.h>
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
@@ -46,8 +50,9 @@ class GroupStorage {
   public:
     /// Moves the parameters' values (fp32) into the arena and rebinds the tensors to it, ready for the plan's first
     /// step: they are of the plan's compute type from here on. `owner` of plan.owners(). Keeps a reference to the
-    /// plan.
-    GroupStorage(const optim::Plan& plan, const NamedParameters& parameters, int owner);
+    /// plan. `memory`: what the arenas are to communicators and passes, where tensors do not tell (a GPU's stand-in).
+    GroupStorage(const optim::Plan& plan, const NamedParameters& parameters, int owner,
+                 std::optional<Memory> memory = std::nullopt);
     GroupStorage(const GroupStorage&) = delete;
     GroupStorage& operator=(const GroupStorage&) = delete;
 
@@ -59,6 +64,7 @@ class GroupStorage {
     std::int64_t layout() const { return layout_; }
 
     std::size_t groups() const { return places_.size(); }
+    Memory memory_kind() const { return memory_kind_; }
     bool live(std::size_t group) const { return places_[group].gradient != no_place; }
 
     /// Of a group, without padding.
@@ -152,8 +158,14 @@ class GroupStorage {
     void bind(const NamedParameters& parameters);
     void bind(const std::string& name, torch::Tensor parameter, std::size_t group, const optim::Segment& segment);
 
+    torch::Tensor zeros(std::int64_t elements, torch::ScalarType type = torch::kFloat32) const {
+        return torch::zeros({elements}, torch::TensorOptions(type).device(device_));
+    }
+
     const optim::Plan& plan_;
     int owner_;
+    torch::Device device_;
+    Memory memory_kind_;
     const optim::Stage* stage_ = nullptr;  // what gradients and state are laid out for
     std::int64_t layout_ = 0;
     std::vector<Place> places_;

@@ -99,6 +99,41 @@ class PackedGather final : public MpiOperation {
     Scratch scratch_;
 };
 
+/// Several buffers packed into one for an all-reduce, and unpacked when it is done.
+class PackedReduction final : public Operation {
+  public:
+    PackedReduction(std::shared_ptr<ScratchPool> pool, std::span<const BufferView> buffers)
+        : buffers_(buffers.begin(), buffers.end()), scratch_(std::move(pool), bytes_of_all(buffers)) {
+        std::byte* at = scratch_.data();
+        for (const BufferView& buffer : buffers_)
+            at = std::copy_n(static_cast<const std::byte*>(buffer.data), bytes_in(buffer), at);
+    }
+    std::byte* data() { return scratch_.data(); }
+    void reduces(std::unique_ptr<Operation> reduction) { reduction_ = std::move(reduction); }
+    void wait() override {
+        reduction_->wait();
+        const std::byte* at = scratch_.data();
+        for (const BufferView& buffer : buffers_) {
+            std::copy_n(at, bytes_in(buffer), static_cast<std::byte*>(buffer.data));
+            at += bytes_in(buffer);
+        }
+    }
+    void progress() override { reduction_->progress(); }
+    bool ready() override { return reduction_->ready(); }
+
+  private:
+    static std::int64_t bytes_in(const BufferView& buffer) { return buffer.count * bytes_of(buffer.type); }
+    static std::size_t bytes_of_all(std::span<const BufferView> buffers) {
+        std::int64_t bytes = 0;
+        for (const BufferView& buffer : buffers) bytes += bytes_in(buffer);
+        return static_cast<std::size_t>(bytes);
+    }
+
+    std::vector<BufferView> buffers_;
+    Scratch scratch_;
+    std::unique_ptr<Operation> reduction_;  // goes before the memory that it works on
+};
+
 void require_reachable(Memory memory) {
     STRATA_CHECK(memory == Memory::host, "MPI reaches host memory only");
 }
@@ -163,10 +198,25 @@ void MpiCommunicator::meet() const {
     }
 }
 
-std::unique_ptr<Operation> MpiCommunicator::start_all_reduce_sum(const BufferView& buffer) {
-    require_reachable(buffer.memory);
-    const std::int64_t part = (buffer.count + size_ - 1) / size_;
-    return start_reduction({{static_cast<std::byte*>(buffer.data), part, part, buffer.count}}, buffer.type, true);
+std::unique_ptr<Operation> MpiCommunicator::start_all_reduce_sum(std::span<const BufferView> buffers) {
+    std::int64_t count = 0;
+    for (const BufferView& buffer : buffers) {
+        require_reachable(buffer.memory);
+        count += buffer.count;
+    }
+    if (buffers.size() == 1) {
+        return start_reduction_of_all(static_cast<std::byte*>(buffers.front().data), count, buffers.front().type);
+    }
+    auto packed = std::make_unique<PackedReduction>(scratch_, buffers);
+    const ElementType type = buffers.empty() ? ElementType::float32 : buffers.front().type;
+    packed->reduces(start_reduction_of_all(packed->data(), count, type));
+    return packed;
+}
+
+std::unique_ptr<Operation> MpiCommunicator::start_reduction_of_all(std::byte* data, std::int64_t count,
+                                                                   ElementType type) {
+    const std::int64_t part = (count + size_ - 1) / size_;
+    return start_reduction({{data, part, part, count}}, type, true);
 }
 
 std::unique_ptr<Operation> MpiCommunicator::start_all_gather(std::span<const PartedView> pieces) {

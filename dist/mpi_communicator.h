@@ -35,10 +35,11 @@ class MpiCommunicator final : public Communicator {
     std::unique_ptr<Communicator> duplicate() override;
 
   private:
-    std::unique_ptr<Operation> start_all_reduce_sum(const BufferView& buffer) override;
+    std::unique_ptr<Operation> start_all_reduce_sum(std::span<const BufferView> buffers) override;
     std::unique_ptr<Operation> start_all_gather(std::span<const PartedView> pieces) override;
     std::unique_ptr<Operation> start_reduce_scatter_sum(std::span<const SummedParts> pieces) override;
     std::unique_ptr<Operation> start_reduction(std::vector<ReducedPiece> pieces, ElementType type, bool gathers);
+    std::unique_ptr<Operation> start_reduction_of_all(std::byte* data, std::int64_t count, ElementType type);
     void do_all_reduce_sum(std::span<double> values) override;
     std::int64_t do_all_reduce_max(std::int64_t value) override;
     void do_broadcast(std::span<std::byte> bytes, int root) override;

@@ -44,6 +44,7 @@ ZeroOptimizer::ZeroOptimizer(const optim::Plan& plan, GroupStorage& storage, con
       options_(options),
       reducer_(plan, storage, ranks, {options.reduce_bytes, options.overlap}),
       gather_(storage, ranks, options.gather_bytes),
+      slices_(make_slice_update(storage.memory_kind(), plan)),
       tensors_(optim::tensor_of_sums(plan)) {
     STRATA_CHECK(plan.world_size == ranks.world().size() && plan.replicas == ranks.copy_count(),
                  "a plan for {} copies on {} ranks, on {} and {}", plan.replicas, plan.world_size, ranks.copy_count(),
@@ -74,7 +75,7 @@ StepReport ZeroOptimizer::step(const StepInput& input) {
     report.seconds.reduce = watch.lap();
     if (layout_ != storage_.layout()) {
         layout_ = storage_.layout();
-        spans_ = storage_.spans();
+        slices_->lay_out(storage_.spans());
         frozen_weights_.clear();
     }
     std::vector<optim::GroupTelemetry> telemetry(input.telemetry ? storage_.groups() : 0);
@@ -129,7 +130,7 @@ void ZeroOptimizer::measure(const StepInput& input, StepReport& report) {
     if (plan_.deterministic) {
         report.loss = sum_tiles(input, sums, report.votes);
     } else {
-        optim::square_sums_cpu(spans_, sums);
+        slices_->square_sums(sums);
         if (ranks_.copy() != 0) std::fill(sums.begin(), sums.end(), 0.0);
         sums.push_back(input.loss);  // every rank's own
         sums.insert(sums.end(), input.votes.begin(), input.votes.end());
@@ -155,7 +156,7 @@ double ZeroOptimizer::sum_tiles(const StepInput& input, std::span<double> group_
     const auto tiles_of = [](std::int64_t elements) {
         return static_cast<std::size_t>((elements + optim::deterministic_tile - 1) / optim::deterministic_tile);
     };
-    const std::vector<double> own = optim::tile_square_sums_cpu(spans_, optim::deterministic_tile);
+    const std::vector<double> own = slices_->tile_square_sums();
     std::vector<double> sums(input.micro_losses.begin(), input.micro_losses.end());
     auto next = own.begin();
     for (std::size_t group = 0; group < storage_.groups(); ++group) {
@@ -191,19 +192,19 @@ void ZeroOptimizer::update(const StepInput& input, double grad_norm, std::span<o
     const double clip = clip_coefficient(grad_norm, input.max_grad_norm);
     const optim::UpdateControl control{static_cast<float>(clip / scale()), true};
     if (plan_.optimizer.kind != optim::OptimizerKind::lamb) {
-        optim::fused_update_cpu(plan_.optimizer.kind, spans_, hypers, control, telemetry);
+        slices_->update(hypers, control, telemetry);
         return;
     }
     // A tensor's trust ratio needs its norms over all slices.
     std::vector<double> tensor_sums(2 * tensors_.size(), 0.0);
-    optim::lamb_moments_cpu(spans_, hypers, control, tensor_sums);
+    slices_->lamb_moments(hypers, control, tensor_sums);
     sum_over_ranks(tensor_sums);
     optim::complete_tensor_sums(tensors_, tensor_sums);
-    optim::lamb_apply_cpu(spans_, hypers, control, tensor_sums, telemetry);
+    slices_->lamb_apply(hypers, control, tensor_sums, telemetry);
 }
 
 double ZeroOptimizer::weight_square_sum(std::size_t group) {
-    return optim::square_sum_cpu(storage_.buffers(group).param, storage_.slice(group).size());
+    return slices_->square_sum(storage_.buffers(group).param, storage_.slice(group).size());
 }
 
 /// `sums` is what the update measured of this rank's slices. What it did not touch is summed here: frozen groups once,
@@ -242,7 +243,9 @@ NamedParameters ZeroOptimizer::full_parameters(const NamedParameters& like) {
     for (std::size_t group = 0; group < storage_.groups(); ++group) {
         const torch::Tensor& whole = wholes.emplace_back(storage_.masters(group));
         const std::int64_t stride = plan_.slice_stride(group);
-        if (!in_place) ranks_.owners().all_gather(PartedView{whole.data_ptr(), stride, stride}).wait();
+        if (in_place) continue;
+        const PartedView parts{whole.data_ptr(), stride, stride, ElementType::float32, storage_.memory_kind()};
+        ranks_.owners().all_gather(parts).wait();
     }
     NamedParameters full;
     for (const auto& [name, parameter] : like) {

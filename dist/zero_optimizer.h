@@ -26,6 +26,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 #include <vector>
@@ -35,6 +36,7 @@
 #include "dist/group_storage.h"
 #include "dist/parameter_gather.h"
 #include "dist/shard_ranks.h"
+#include "dist/slice_update.h"
 #include "optim/loss_scale.h"
 #include "optim/plan.h"
 
@@ -135,12 +137,12 @@ class ZeroOptimizer {
     GradientReducer reducer_;
     std::optional<optim::LossScale> loss_scale_;
     ParameterGather gather_;
+    std::unique_ptr<SliceUpdate> slices_;
     std::vector<std::int32_t> tensors_;       // of each of LAMB's sums
     std::optional<TrafficCounters> traffic_;  // as the step found it
     Traffic across_;                          // likewise
     std::int64_t layout_ = 0;                 // the storage's, when the spans were made
-    std::vector<optim::UpdateSpan> spans_;
-    std::vector<double> frozen_weights_;  // square sums of this rank's slices of frozen groups; empty: not known
+    std::vector<double> frozen_weights_;      // square sums of this rank's slices of frozen groups; empty: not known
 };
 
 }  // namespace strata::dist

@@ -17,11 +17,14 @@ using Clock = std::chrono::steady_clock;
 
 }  // namespace
 
-CheckpointSaver::CheckpointSaver(const Config& config, dist::MpiCommunicator& communicator, fs::path output_dir)
+CheckpointSaver::CheckpointSaver(const Config& config, dist::MpiCommunicator& communicator, dist::Memory memory,
+                                 fs::path output_dir)
     : communicator_(communicator),
+      memory_(memory),
       output_dir_(std::move(output_dir)),
       limit_(config.save_total_limit),
-      stops_(config.on_save_error == "stop") {
+      stops_(config.on_save_error == "stop"),
+      snapshot_(memory) {
     if (config.async_save && dist::threads_may_communicate()) background_.emplace(communicator);
 }
 
@@ -38,7 +41,14 @@ double CheckpointSaver::save(dist::CheckpointContent content, std::vector<fs::pa
         });
         return stood_still_;
     }
-    settle([&] { write(communicator_, content, kept); }, bar);
+    settle(
+        [&] {
+            // HDF5 writes from host memory.
+            if (memory_ == dist::Memory::cuda)
+                dist::collectively(communicator_, "copying the state", [&] { snapshot_.take(content.groups); });
+            write(communicator_, content, kept);
+        },
+        bar);
     if (must_stop()) require_last_saved();
     return seconds_since(began);
 }

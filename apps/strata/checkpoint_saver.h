@@ -24,8 +24,9 @@ namespace strata::app {
 
 class CheckpointSaver {
   public:
-    /// Collective.
-    CheckpointSaver(const Config& config, dist::MpiCommunicator& communicator, std::filesystem::path output_dir);
+    /// Collective. `memory`: where the state lies that is saved.
+    CheckpointSaver(const Config& config, dist::MpiCommunicator& communicator, dist::Memory memory,
+                    std::filesystem::path output_dir);
 
     /// Saves, sparing `kept` checkpoints from rotation, and returns how many seconds the caller stood still for it.
     /// Collective. Throws a failed save's error where the run is to stop then.
@@ -59,6 +60,7 @@ class CheckpointSaver {
     void tell(Progress& bar) const;
 
     dist::MpiCommunicator& communicator_;
+    dist::Memory memory_;
     std::filesystem::path output_dir_;
     std::int64_t limit_;
     bool stops_;

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/strata/commands.h"
+#include "apps/strata/device.h"
 #include "apps/strata/evaluation.h"
 #include "apps/strata/experiment.h"
 #include "apps/strata/results.h"
@@ -17,8 +18,10 @@ namespace strata::app {
 namespace {
 
 Experiment load(const Config& config, bool needs_labels, dist::Communicator& communicator) {
+    const torch::Device device = choose_device(config, communicator);
     Experiment experiment = dist::collectively(communicator, "loading model and data",
                                                [&] { return load_for_inference(config, needs_labels); });
+    move_model(experiment.model(), device);
     if (communicator.rank() == 0) {
         // Standard output is the results'.
         for (const auto& note : experiment.data_notes) std::fprintf(stderr, "%s\n", note.c_str());

@@ -5,6 +5,7 @@
 
 #include "apps/strata/commands.h"
 #include "apps/strata/config_places.h"
+#include "apps/strata/device.h"
 #include "apps/strata/experiment.h"
 #include "apps/strata/lr_finder.h"
 #include "apps/strata/stop_signal.h"
@@ -63,6 +64,7 @@ int run_lr_find(const Config& config, dist::MpiCommunicator& communicator) {
         require_folder_of(config.json, "json");
         require_folder_of(config.svg, "svg");
     });
+    const torch::Device device = choose_device(config, communicator);
     const Experiment experiment =
         dist::collectively(communicator, "loading model and data", [&] { return load(config); });
     const RunLength length = dist::collectively(
@@ -79,11 +81,13 @@ int run_lr_find(const Config& config, dist::MpiCommunicator& communicator) {
     say(communicator, fmt::format("range test: {} of at most {} updates of {} samples, on {} rank(s) of {} thread(s)\n",
                                   groups.size() == 1 ? "one" : fmt::format("{}, one after another,", groups.size()),
                                   config.num_it, length.global_batch_size, communicator.size(), thread_count()));
+    move_model(experiment.model(), device);
+    const auto gpus = gpu_communicator(config, device, communicator);
     optim::RangeTestReport report{plan, optim::tested_stage(plan, config.range_stage), range_test_of(config), {}};
     for (const std::string& group : groups) {
         Progress bar(Progress::mode_of(config.progress, communicator.rank()), group.empty() ? "lr-find" : group,
                      config.num_it);
-        auto test = find_rates(config, experiment, plan, length, group, communicator, stop, bar);
+        auto test = find_rates(config, experiment, plan, length, group, communicator, gpus.get(), stop, bar);
         if (!test) {
             say(communicator, "stopped on a signal; nothing is written");
             return exit_stopped;

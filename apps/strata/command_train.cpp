@@ -4,6 +4,7 @@
 
 #include "apps/strata/best_model.h"
 #include "apps/strata/commands.h"
+#include "apps/strata/device.h"
 #include "apps/strata/evaluation.h"
 #include "apps/strata/experiment.h"
 #include "apps/strata/input_files.h"
@@ -144,6 +145,7 @@ int run_train(const Config& given, dist::MpiCommunicator& communicator) {
     Config config = given;
     const std::string precision = settle_precision(config);
     if (config.output_dir.empty()) throw dist::AgreedUserError("--output_dir is missing: name the folder for this run");
+    const torch::Device device = choose_device(config, communicator);
     Experiment experiment =
         dist::collectively(communicator, "loading model and data", [&] { return load_for_training(config); });
     if (const auto rule = best_model_rule(config)) {
@@ -182,7 +184,10 @@ int run_train(const Config& given, dist::MpiCommunicator& communicator) {
                                   thread_count(), length.total_steps, length.global_batch_size));
     if (!precision.empty()) say(communicator, precision);
     say(communicator, optim::plan_table(plan, model_costs(config, plan, experiment.train->size())));
-    Trainer trainer(config, experiment, plan, length, communicator, run);
+    if (!device.is_cpu()) say(communicator, fmt::format("device: {}, one a rank", device_text(device)));
+    move_model(experiment.model(), device);
+    const auto gpus = gpu_communicator(config, device, communicator);
+    Trainer trainer(config, experiment, plan, length, communicator, gpus.get(), run);
     if (checkpoint) {
         trainer.resume(*checkpoint);
         say(communicator, fmt::format("going on from {} at update {}", checkpoint->string(), trainer.progress().step));

@@ -111,6 +111,7 @@ struct Config {
     std::string resume_from_checkpoint;
     bool allow_changes = false;
     std::int64_t seed = 42;
+    std::string device = "auto";
     double num_train_epochs = -1;  ///< -1: as many as the stages make, else default_train_epochs
     std::int64_t max_steps = -1;
     std::int64_t per_device_train_batch_size = 8;

@@ -33,6 +33,7 @@ bool is_free_to_change(const std::string& key) {
                              "test_file",
                              "per_device_eval_batch_size",
                              "max_eval_samples",
+                             "device",
                              "zero_stage",
                              "shard",
                              "ranks_per_host",

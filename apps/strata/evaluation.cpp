@@ -5,6 +5,7 @@
 #include <cstring>
 #include <numeric>
 
+#include "apps/strata/device.h"
 #include "core/error.h"
 #include "data/metrics.h"
 
@@ -28,6 +29,7 @@ void append_bytes(std::string& bytes, const void* data, std::size_t size) {
 std::string own_records(models::Model& model, const Corpus& corpus, std::int64_t outputs, std::int64_t batch_size,
                         dist::Communicator& communicator, Progress& progress) {
     const torch::NoGradGuard no_grad;
+    const torch::Device device = device_of(model);
     const auto order = by_length(corpus);
     std::string records;
     const std::int64_t batches = (corpus.size() + batch_size - 1) / batch_size;
@@ -35,7 +37,8 @@ std::string own_records(models::Model& model, const Corpus& corpus, std::int64_t
         const std::int64_t begin = batch * batch_size;
         const std::int64_t count = std::min(batch_size, corpus.size() - begin);
         const auto samples = std::span(order).subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(count));
-        const auto logits = model.forward(corpus.batch(samples, 0).input, std::nullopt).contiguous();
+        const auto logits =
+            model.forward(on_device(corpus.batch(samples, 0).input, device), std::nullopt).cpu().contiguous();
         STRATA_CHECK(logits.size(1) == outputs, "the model has {} outputs, expected {}", logits.size(1), outputs);
         for (std::int64_t i = 0; i < count; ++i) {
             append_bytes(records, &samples[static_cast<std::size_t>(i)], sizeof(std::int64_t));

@@ -10,11 +10,12 @@ namespace strata::app {
 
 std::optional<optim::RangeTest> find_rates(const Config& config, const Experiment& experiment, const optim::Plan& plan,
                                            const RunLength& length, const std::string& group,
-                                           dist::Communicator& communicator, const StopSignal& stop, Progress& bar) {
+                                           dist::Communicator& communicator, dist::Communicator* gpus,
+                                           const StopSignal& stop, Progress& bar) {
     const optim::RangeTestConfig range = range_test_of(config);
     const optim::Plan test_plan = optim::range_test_plan(plan, range, config.range_stage, group);
     const ModelGuard guard(experiment.model());
-    TrainStep step(config, experiment, test_plan, length, communicator);
+    TrainStep step(config, experiment, test_plan, length, communicator, gpus);
     optim::RangeCurve curve(range);
     const auto votes = [&] { return std::vector<double>{stop.requested() ? 1.0 : 0.0}; };
     for (bool goes_on = true; goes_on;) {

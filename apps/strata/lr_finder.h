@@ -21,6 +21,7 @@ namespace strata::app {
 /// Throws AgreedUserError when the very first loss is no number. Collective; the same on every rank.
 std::optional<optim::RangeTest> find_rates(const Config& config, const Experiment& experiment, const optim::Plan& plan,
                                            const RunLength& length, const std::string& group,
-                                           dist::Communicator& communicator, const StopSignal& stop, Progress& bar);
+                                           dist::Communicator& communicator, dist::Communicator* gpus,
+                                           const StopSignal& stop, Progress& bar);
 
 }  // namespace strata::app

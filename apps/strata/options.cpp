@@ -286,6 +286,16 @@ std::vector<Option> make_table() {
          "",
          {},
          ""},
+        {"device",
+         &C::device,
+         step_commands | command_evaluate | command_predict,
+         run,
+         "Where each rank computes: cuda is one GPU a rank; auto takes a GPU where there is one. Transformers' "
+         "--use_cpu is "
+         "--device cpu",
+         "",
+         {"auto", "cpu", "cuda"},
+         ""},
         {"num_train_epochs",
          &C::num_train_epochs,
          plan_commands,

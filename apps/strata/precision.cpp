@@ -26,9 +26,6 @@ void check_precision(const Config& config) {
             "saved with",
             config.fp16 ? "fp16" : "bf16");
     }
-    if (config.tf32.value_or(false)) {
-        user_error("tf32 is for NVIDIA GPUs from Ampere on, and this run computes on the CPU; leave it out");
-    }
 }
 
 optim::ComputeType compute_type(const Config& config) {

@@ -14,6 +14,7 @@
 #include "dist/checksums.h"
 #include "dist/state_load.h"
 #include "dist/state_map.h"
+#include "dist/state_snapshot.h"
 #include "models/safetensors.h"
 
 namespace strata::app {
@@ -223,9 +224,13 @@ TrainProgress restore(const std::filesystem::path& checkpoint, const Config& con
     // Loaded as the checkpoint was saved, after the last update; entering the next step does what a border does.
     storage.enter(std::clamp<std::int64_t>(progress.step - 1, 0, plan.total_steps - 1));
     std::vector<dist::StateGroup> groups = state_groups(plan, storage, progress.step);
+    dist::StateSnapshot staging(storage.memory_kind());  // HDF5 reads to host memory
+    const bool on_gpu = storage.memory_kind() == dist::Memory::cuda;
+    if (on_gpu) staging.take(groups);
     const dist::StateLoadReport report =
         dist::load_group_slices(communicator, file, groups,
                                 foreign_moments(saved_optimizer(file.header().effective_config), plan.optimizer.kind));
+    if (on_gpu) staging.give_back();
     dist::collectively(communicator, what,
                        [&] { restore_buffers(checkpoint, experiment.model().named_buffer_list()); });
     for (std::size_t index = 0; index < groups.size(); ++index) storage.group_steps()[index] = groups[index].step;

@@ -5,6 +5,7 @@
 #include <numeric>
 #include <utility>
 
+#include "apps/strata/device.h"
 #include "apps/strata/phase_timer.h"
 #include "models/losses.h"
 
@@ -25,15 +26,16 @@ int ranks_per_host(const Config& config, dist::Communicator& communicator) {
 }
 
 TrainStep::TrainStep(const Config& config, const Experiment& experiment, const optim::Plan& plan,
-                     const RunLength& length, dist::Communicator& communicator)
+                     const RunLength& length, dist::Communicator& communicator, dist::Communicator* gpus)
     : config_(config),
       experiment_(experiment),
       plan_(plan),
       length_(length),
       communicator_(communicator),
+      device_(device_of(experiment.model())),
       sampler_(static_cast<std::uint64_t>(config.seed), experiment.train->size(), length.global_batch_size,
                config.shuffle),
-      ranks_(shard_ranks(config, plan, communicator)),
+      ranks_(shard_ranks(config, plan, gpus == nullptr ? communicator : *gpus)),
       storage_(plan, experiment.model().named_parameter_list(), ranks_.owner()),
       optimizer_(plan, storage_, ranks_, {.overlap = config.overlap_comm}),
       buffers_(experiment.model().named_buffer_list(), communicator),
@@ -100,11 +102,11 @@ torch::Tensor TrainStep::loss_of(const MicroBatch& part, std::int64_t step, std:
     if (frozen_outputs_.on()) {
         std::vector<std::int64_t> positions(part.samples.size());
         std::iota(positions.begin(), positions.end(), part.first_position);
-        logits = experiment_.model().forward_from(frozen_outputs_.rows(part.samples), positions, dropout);
+        logits = experiment_.model().forward_from(frozen_outputs_.rows(part.samples).to(device_), positions, dropout);
         labels = experiment_.train->labels_of(part.samples);
     } else {
         Batch batch = experiment_.train->batch(part.samples, part.first_position);
-        logits = experiment_.model().forward(batch.input, dropout);
+        logits = experiment_.model().forward(on_device(std::move(batch.input), device_), dropout);
         labels = std::move(batch.labels);
     }
     return models::loss_sum(logits, labels, experiment_.regression()) / static_cast<double>(batch_size);
@@ -125,7 +127,7 @@ std::vector<double> TrainStep::forward_backward(std::int64_t step, StepWork& wor
         }
         work.backbone_samples = frozen_outputs_.keep(batch, parts);
     }
-    std::vector<double> losses(static_cast<std::size_t>(length_.micro_batches), 0.0);
+    std::vector<torch::Tensor> own_losses(own.size());  // read at the end: a look at one stops the host for its GPU
     for (const MicroBatch& part : own) {
         torch::Tensor loss;
         if (!part.samples.empty()) {
@@ -133,13 +135,18 @@ std::vector<double> TrainStep::forward_backward(std::int64_t step, StepWork& wor
             const PhaseTimer timer(work.forward_seconds);
             work.own_samples += static_cast<std::int64_t>(part.samples.size());
             loss = loss_of(part, step, work.samples);
-            losses[static_cast<std::size_t>(part.index)] = loss.item<double>();
+            own_losses[static_cast<std::size_t>(&part - own.data())] = loss.detach();
         }
         communicator_.activity().enter_part("backward");
         const PhaseTimer timer(work.backward_seconds);
         optimizer_.backward(loss, &part == &own.back());
     }
     communicator_.activity().enter_part("optimizer");
+    std::vector<double> losses(static_cast<std::size_t>(length_.micro_batches), 0.0);
+    for (std::size_t turn = 0; turn < own.size(); ++turn) {
+        if (own_losses[turn].defined())
+            losses[static_cast<std::size_t>(own[turn].index)] = own_losses[turn].item<double>();
+    }
     return losses;
 }
 

@@ -40,9 +40,10 @@ int ranks_per_host(const Config& config, dist::Communicator& communicator);
 
 class TrainStep {
   public:
-    /// Takes the model's parameters into its storage. Keeps references to all but `length`.
+    /// Takes the model's parameters into its storage. Keeps references to all but `length`. `gpus`: what gradients and
+    /// parameters travel over where they lie on GPUs (device.h); null: `communicator`.
     TrainStep(const Config& config, const Experiment& experiment, const optim::Plan& plan, const RunLength& length,
-              dist::Communicator& communicator);
+              dist::Communicator& communicator, dist::Communicator* gpus = nullptr);
 
     ~TrainStep();
     TrainStep(const TrainStep&) = delete;
@@ -78,6 +79,7 @@ class TrainStep {
     const optim::Plan& plan_;
     RunLength length_;
     dist::Communicator& communicator_;
+    torch::Device device_;
     data::Sampler sampler_;
     dist::ShardRanks ranks_;
     dist::GroupStorage storage_;

@@ -41,15 +41,15 @@ struct Trainer::Window {
 };
 
 Trainer::Trainer(const Config& config, Experiment& experiment, const optim::Plan& plan, const RunLength& length,
-                 dist::MpiCommunicator& communicator, const RunDirectory& run)
+                 dist::MpiCommunicator& communicator, dist::Communicator* gpus, const RunDirectory& run)
     : config_(config),
       experiment_(experiment),
       plan_(plan),
       length_(length),
       communicator_(communicator),
       run_(run),
-      step_(config, experiment, plan, length, communicator),
-      saver_(config, communicator, run.path()),
+      step_(config, experiment, plan, length, communicator, gpus),
+      saver_(config, communicator, step_.storage().memory_kind(), run.path()),
       best_rule_(best_model_rule(config)) {
     describe_steps();
 }

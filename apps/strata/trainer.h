@@ -33,7 +33,7 @@ struct TrainOutcome {
 class Trainer {
   public:
     Trainer(const Config& config, Experiment& experiment, const optim::Plan& plan, const RunLength& length,
-            dist::MpiCommunicator& communicator, const RunDirectory& run);
+            dist::MpiCommunicator& communicator, dist::Communicator* gpus, const RunDirectory& run);
 
     /// Takes weights, moments and progress from a checkpoint. Prints what was not carried.
     void resume(const std::filesystem::path& checkpoint);

@@ -114,7 +114,7 @@ class LrFinder : public testing::Test {
     }
     optim::RangeTest find(const std::string& group) {
         Progress bar(Progress::Mode::off, "lr-find", 1);
-        return find_rates(config_, experiment_, plan_, length_, group, communicator_, stop_, bar).value();
+        return find_rates(config_, experiment_, plan_, length_, group, communicator_, nullptr, stop_, bar).value();
     }
 
     dist::MpiCommunicator communicator_;

@@ -65,7 +65,6 @@ TEST(Precision, AutoIsSettledByTheProcessor) {
 
 TEST(Precision, WhatContradictsIsRefused) {
     EXPECT_THAT(error_of({"--bf16", "--fp16"}), HasSubstr("bf16 and fp16 are both true"));
-    EXPECT_THAT(error_of({"--tf32"}), HasSubstr("tf32 is for NVIDIA GPUs"));
     EXPECT_THAT(error_of({"--bf16", "--torchscript", "m.pt"}), HasSubstr("bf16 is for models that strata builds"));
     EXPECT_THAT(error_of({"--bf16", "maybe"}), HasSubstr("--bf16: 'maybe' is not known"));
 }

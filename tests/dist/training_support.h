@@ -4,6 +4,7 @@
 #include <torch/nn/functional/loss.h>
 
 #include <algorithm>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -58,21 +59,27 @@ class Model {
     torch::Tensor labels_;
 };
 
+struct StepExtras {
+    bool leaves_gather = false;
+    bool telemetry = false;
+};
+
 /// A model under ZeroOptimizer.
 struct Training {
     Training(std::vector<TestGroup> from, Communicator& with, const optim::OptimizerConfig& optimizer = {},
              ZeroOptions options = {})
         : Training(from, make_test_plan(from, with.size(), optimizer), with, options) {}
 
-    Training(std::vector<TestGroup> from, optim::Plan made, const ShardRanks& with, ZeroOptions options = {})
+    Training(std::vector<TestGroup> from, optim::Plan made, const ShardRanks& with, ZeroOptions options = {},
+             std::optional<Memory> memory = std::nullopt)
         : groups(std::move(from)),
           plan(std::move(made)),
           communicator(with.world()),
           model(make_parameters(groups)),
-          storage(plan, model.parameters(), with.owner()),
+          storage(plan, model.parameters(), with.owner(), memory),
           zero(plan, storage, with, options) {}
 
-    StepReport train(std::int64_t step, double max_norm = 0.0, bool leaves_gather = false) {
+    StepReport train(std::int64_t step, double max_norm = 0.0, StepExtras extras = {}) {
         storage.enter(step);
         storage.zero_gradients();
         double own_loss = 0;
@@ -83,7 +90,8 @@ struct Training {
             if (loss.defined()) own_loss += losses[static_cast<std::size_t>(share)] = loss.item<double>();
             zero.backward(loss, turn + 1 == plan.micro_batches);
         }
-        StepInput input{.step = step, .max_grad_norm = max_norm, .loss = own_loss, .leaves_gather = leaves_gather};
+        StepInput input{.step = step, .max_grad_norm = max_norm, .loss = own_loss, .telemetry = extras.telemetry};
+        input.leaves_gather = extras.leaves_gather;
         if (plan.deterministic) input.micro_losses = losses;
         return zero.step(input);
     }

@@ -317,7 +317,7 @@ TEST_F(Zero, GathersThatGoOnUnderTheNextForwardPassGiveTheSameBits) {
     Training goes_on(awkward_groups(), communicator_, {}, options);
     for (std::int64_t step = 0; step < 8; ++step) {
         const StepReport report = waits.train(step, 1.0);
-        EXPECT_EQ(goes_on.train(step, 1.0, true).traffic.bytes(), report.traffic.bytes());
+        EXPECT_EQ(goes_on.train(step, 1.0, {.leaves_gather = true}).traffic.bytes(), report.traffic.bytes());
         auto names = goes_on.model.parameters();
         if (step % 2 == 1) std::reverse(names.begin(), names.end());
         if (step % 4 == 2) names.clear();  // the next step waits for all that is left

@@ -24,6 +24,11 @@ void expect_refused(const JobResult& job, const testing::Matcher<std::string>& m
     EXPECT_EQ(job.output.find(opening, first + 1), std::string::npos) << "one message, not one a rank:\n" << job.output;
 }
 
+/// Whether a run here would find a GPU.
+bool has_gpu() {
+    return fs::exists("/dev/nvidiactl");
+}
+
 class BadInput : public testing::Test {
   protected:
     std::vector<std::string> run(const std::vector<std::string>& more) {
@@ -39,6 +44,13 @@ class BadInput : public testing::Test {
     }
     ScratchFolder scratch_;
 };
+
+TEST_F(BadInput, AGpuThatIsNotThere) {
+    if (has_gpu()) GTEST_SKIP() << "this machine has a GPU";
+    expect_train_refused({"--device", "cuda"}, AllOf(HasSubstr("--device cuda, but "), HasSubstr("has no GPU to use")));
+    expect_train_refused({"--tf32"}, HasSubstr("tf32 is for NVIDIA GPUs"));
+    expect_train_refused({"--device", "gpu"}, AllOf(HasSubstr("device"), HasSubstr("cpu")));
+}
 
 TEST_F(BadInput, missing_and_empty_files) {
     expect_train_refused({"--train_file", "/no/such.tsv"}, HasSubstr("/no/such.tsv"));

@@ -1,0 +1,133 @@
+#include "apps/strata/device.h"
+
+#include <ATen/Context.h>
+#include <c10/core/impl/DeviceGuardImplInterface.h>
+#include <dlfcn.h>
+
+#include <chrono>
+#include <utility>
+#include <variant>
+
+#include "core/error.h"
+#include "dist/agreement.h"
+#include "dist/launch_environment.h"
+#include "optim/cuda_handles.h"
+#include "optim/device.h"
+
+#ifdef STRATA_WITH_NCCL
+#include "dist/nccl_communicator.h"
+#endif
+
+namespace strata::app {
+namespace {
+
+/// LibTorch finds its CUDA half by what that half registers when it is loaded. Never closed.
+void load_torch_cuda() {
+    if (c10::impl::hasDeviceGuardImpl(c10::DeviceType::CUDA)) return;
+    if (dlopen("libtorch_cuda.so", RTLD_NOW | RTLD_GLOBAL) == nullptr)
+        system_error("LibTorch's CUDA half cannot be loaded: {}; train with --device cpu", dlerror());
+}
+
+std::string why_no_gpu() {
+    return optim::cuda_built()
+               ? "no NVIDIA driver answers, or CUDA_VISIBLE_DEVICES shows none (nvidia-smi -L lists them)"
+               : "this strata was built without CUDA, since there was no nvcc (launch/setup)";
+}
+
+std::optional<int> wanted_gpu(const Config& config, const dist::Communicator& communicator) {
+    if (config.device == "cpu") return std::nullopt;
+    if (!config.torchscript.empty()) {
+        if (config.device == "cuda")
+            user_error("--device cuda with --torchscript: a TorchScript module computes on the CPU so far");
+        return std::nullopt;
+    }
+    const int visible = optim::device_count();
+    if (visible == 0 && config.device == "cuda")
+        user_error("--device cuda, but {} has no GPU to use: {}", communicator.host(), why_no_gpu());
+    return dist::choose_device(communicator.local_rank(), communicator.local_size(), visible, communicator.host());
+}
+
+dist::DeviceIdentity identity_of(int gpu) {
+    const optim::DeviceFacts facts = optim::device_facts(gpu);
+    return {facts.uuid,
+            fmt::format("{}, a driver for CUDA {}.{}", facts.name, facts.driver / 1000, facts.driver % 1000 / 10)};
+}
+
+void use_gpu(int gpu) {
+    load_torch_cuda();
+#ifdef STRATA_WITH_CUDA
+    optim::use_device(gpu);
+#endif
+    c10::impl::getDeviceGuardImpl(c10::DeviceType::CUDA)
+        ->setDevice({c10::DeviceType::CUDA, static_cast<c10::DeviceIndex>(gpu)});
+}
+
+}  // namespace
+
+void allow_tf32(const Config& config, torch::Device device) {
+    if (!config.tf32) return;
+    if (!device.is_cpu()) return at::globalContext().setAllowTF32CuBLAS(*config.tf32);
+    if (*config.tf32)
+        user_error("tf32 is for NVIDIA GPUs from Ampere on, and this run computes on the CPU; leave it out");
+}
+
+torch::Device choose_device(const Config& config, dist::Communicator& communicator) {
+    const std::optional<int> gpu =
+        dist::collectively(communicator, "choosing a GPU", [&] { return wanted_gpu(config, communicator); });
+    std::optional<dist::DeviceIdentity> own;
+    dist::collectively(communicator, "looking at the GPU", [&] {
+        if (gpu) own = identity_of(*gpu);
+    });
+    dist::require_own_devices(communicator, own);
+    const torch::Device device =
+        gpu ? torch::Device(torch::kCUDA, static_cast<torch::DeviceIndex>(*gpu)) : torch::Device(torch::kCPU);
+    dist::collectively(communicator, "starting the GPU", [&] {
+        if (gpu) use_gpu(*gpu);
+        allow_tf32(config, device);
+    });
+    return device;
+}
+
+std::string device_text(torch::Device device) {
+    if (device.is_cpu()) return "cpu";
+    return fmt::format("{} ({})", optim::device_facts(device.index()).name, device.str());
+}
+
+std::unique_ptr<dist::Communicator> gpu_communicator([[maybe_unused]] const Config& config, torch::Device device,
+                                                     [[maybe_unused]] dist::Communicator& communicator) {
+    if (device.is_cpu()) return nullptr;
+#ifdef STRATA_WITH_NCCL
+    dist::NcclOptions options;
+    options.device = device.index();
+    options.ordered_sums = config.deterministic;
+    options.limits.wait = std::chrono::milliseconds(static_cast<std::int64_t>(1000 * config.ddp_timeout));
+    const auto nccl = dist::collectively(communicator, "loading NCCL", [] { return dist::load_nccl(); });
+    return std::make_unique<dist::NcclCommunicator>(communicator.split(0), nccl, options);
+#else
+    throw dist::AgreedUserError("training on GPUs needs NCCL, whose header was not found when strata was built");
+#endif
+}
+
+void move_model(const models::Model& model, torch::Device device) {
+    if (device.is_cpu()) return;
+    const torch::NoGradGuard no_grad;
+    for (auto [name, tensor] : model.named_parameter_list()) tensor.set_data(tensor.to(device));
+    for (auto [name, tensor] : model.named_buffer_list()) tensor.set_data(tensor.to(device));
+}
+
+torch::Device device_of(const models::Model& model) {
+    const models::NamedTensors parameters = model.named_parameter_list();
+    return parameters.empty() ? torch::Device(torch::kCPU) : parameters.front().second.device();
+}
+
+models::Input on_device(models::Input input, torch::Device device) {
+    if (device.is_cpu()) return input;
+    if (auto* const dense = std::get_if<models::DenseInput>(&input)) dense->values = dense->values.to(device);
+    if (auto* const packed = std::get_if<models::PackedInput>(&input)) {
+        for (torch::Tensor* ids : {&packed->input_ids, &packed->token_type_ids, &packed->position_ids})
+            *ids = ids->to(device);
+    }
+    return input;
+}
+
+}  // namespace strata::app

@@ -1,0 +1,40 @@
+// Where a rank computes: on the CPU, or on a GPU of its own.
+#pragma once
+
+#include <torch/types.h>
+
+#include <memory>
+
+#include "apps/strata/config.h"
+#include "dist/communicator.h"
+#include "models/model.h"
+
+namespace strata::app {
+
+/// What --device says of this rank, all ranks alike: the CPU, or the GPU of its local rank, which is made the thread's
+/// current one. LibTorch's CUDA half is loaded only then, so a run on the CPU, and a machine without a driver, start
+/// without it. Throws UserError where `cuda` is asked for and there is none, where a host runs more ranks than it has
+/// GPUs, where ranks share one or theirs differ, and where some ranks have one and others none. TF32 is allowed or not
+/// as tf32 says. Collective.
+torch::Device choose_device(const Config& config, dist::Communicator& communicator);
+
+/// Tells LibTorch what tf32 says of fp32 products, if it says something. UserError where it wants TF32 of the CPU.
+void allow_tf32(const Config& config, torch::Device device);
+
+/// "cpu", "NVIDIA H200 (cuda:1)".
+std::string device_text(torch::Device device);
+
+/// What gradients and parameters travel over between the ranks' GPUs (NCCL); null on the CPU, where they travel over
+/// `communicator` itself. Collective. UserError where this strata was built without NCCL.
+std::unique_ptr<dist::Communicator> gpu_communicator(const Config& config, torch::Device device,
+                                                     dist::Communicator& communicator);
+
+/// Moves the model's parameters and buffers there. The tensors stay the same objects.
+void move_model(const models::Model& model, torch::Device device);
+
+torch::Device device_of(const models::Model& model);
+
+/// The same batch there. Batches are made on the CPU.
+models::Input on_device(models::Input input, torch::Device device);
+
+}  // namespace strata::app

@@ -1,0 +1,52 @@
+#include "dist/slice_update.h"
+
+#include <utility>
+
+#include "core/error.h"
+#include "dist/slice_update_cuda.h"
+
+namespace strata::dist {
+namespace {
+
+class CpuSliceUpdate final : public SliceUpdate {
+  public:
+    explicit CpuSliceUpdate(const optim::Plan& plan) : plan_(plan) {}
+
+    void lay_out(std::vector<optim::UpdateSpan> spans) override { spans_ = std::move(spans); }
+    void square_sums(std::span<double> per_group) override { optim::square_sums_cpu(spans_, per_group); }
+    std::vector<double> tile_square_sums() override {
+        return optim::tile_square_sums_cpu(spans_, optim::deterministic_tile);
+    }
+    void update(std::span<const optim::GroupHyper> hypers, const optim::UpdateControl& control,
+                std::span<optim::GroupTelemetry> telemetry) override {
+        optim::fused_update_cpu(plan_.optimizer.kind, spans_, hypers, control, telemetry);
+    }
+    void lamb_moments(std::span<const optim::GroupHyper> hypers, const optim::UpdateControl& control,
+                      std::span<double> tensor_sums) override {
+        optim::lamb_moments_cpu(spans_, hypers, control, tensor_sums);
+    }
+    void lamb_apply(std::span<const optim::GroupHyper> hypers, const optim::UpdateControl& control,
+                    std::span<const double> tensor_sums, std::span<optim::GroupTelemetry> telemetry) override {
+        optim::lamb_apply_cpu(spans_, hypers, control, tensor_sums, telemetry);
+    }
+    double square_sum(const float* values, std::int64_t elements) override {
+        return optim::square_sum_cpu(values, elements);
+    }
+
+  private:
+    const optim::Plan& plan_;
+    std::vector<optim::UpdateSpan> spans_;
+};
+
+}  // namespace
+
+std::unique_ptr<SliceUpdate> make_slice_update(Memory memory, const optim::Plan& plan) {
+    if (memory == Memory::host) return std::make_unique<CpuSliceUpdate>(plan);
+#ifdef STRATA_WITH_CUDA
+    return std::make_unique<CudaSliceUpdate>(plan);
+#else
+    STRATA_CHECK(false, "slices on a GPU in a build without CUDA");
+#endif
+}
+
+}  // namespace strata::dist

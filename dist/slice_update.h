@@ -1,0 +1,46 @@
+// The passes of an update over this rank's slices, wherever they lie: optim's fused passes on the CPU, or their twins
+// on a GPU. Tables of spans are made once a layout; results come back to the host, which waits for the GPU there and
+// nowhere else.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "dist/communicator.h"
+#include "optim/fused_update.h"
+#include "optim/plan.h"
+
+namespace strata::dist {
+
+class SliceUpdate {
+  public:
+    virtual ~SliceUpdate() = default;
+
+    /// The spans from here on (optim::build_spans), of memory of that kind.
+    virtual void lay_out(std::vector<optim::UpdateSpan> spans) = 0;
+
+    /// As optim::square_sums_cpu. Of the GPU, the same to rounding in double, and the same bits every time.
+    virtual void square_sums(std::span<double> per_group) = 0;
+
+    /// As optim::tile_square_sums_cpu with optim::deterministic_tile; tiles' sums depend on what lies in them alone.
+    virtual std::vector<double> tile_square_sums() = 0;
+
+    /// Any optimizer but LAMB: as optim::fused_update_cpu, with its bits.
+    virtual void update(std::span<const optim::GroupHyper> hypers, const optim::UpdateControl& control,
+                        std::span<optim::GroupTelemetry> telemetry) = 0;
+
+    /// LAMB's two phases: as optim::lamb_moments_cpu and optim::lamb_apply_cpu.
+    virtual void lamb_moments(std::span<const optim::GroupHyper> hypers, const optim::UpdateControl& control,
+                              std::span<double> tensor_sums) = 0;
+    virtual void lamb_apply(std::span<const optim::GroupHyper> hypers, const optim::UpdateControl& control,
+                            std::span<const double> tensor_sums, std::span<optim::GroupTelemetry> telemetry) = 0;
+
+    /// Of any run of this memory: as optim::square_sum_cpu.
+    virtual double square_sum(const float* values, std::int64_t elements) = 0;
+};
+
+/// For slices in `memory`. A GPU needs a build with CUDA (STRATA_CHECK). Keeps a reference to the plan.
+std::unique_ptr<SliceUpdate> make_slice_update(Memory memory, const optim::Plan& plan);
+
+}  // namespace strata::dist

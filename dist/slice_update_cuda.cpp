@@ -1,0 +1,158 @@
+#include "dist/slice_update_cuda.h"
+
+#include <algorithm>
+
+#include "core/error.h"
+#include "optim/segment_table.h"
+#include "optim/shard.h"
+
+namespace strata::dist {
+namespace {
+
+constexpr CUstream_st* compute_stream = nullptr;
+
+/// The copy has left the host's memory when this returns: CUDA stages what is not pinned.
+template <typename Value>
+Value* upload(optim::DeviceMemory& memory, std::span<const Value> values) {
+    auto* const data = reinterpret_cast<Value*>(memory.at_least(std::max<std::size_t>(values.size_bytes(), 1)));
+    optim::copy_bytes(data, values.data(), values.size_bytes(), compute_stream);
+    return data;
+}
+
+template <typename Value>
+void download(std::span<Value> values, const void* data) {
+    optim::copy_bytes(values.data(), data, values.size_bytes(), compute_stream);
+    optim::wait_for(compute_stream);
+}
+
+/// Neighbours of one group whose gradients touch, as one span of gradients: the runs of optim::square_sums_cpu.
+std::vector<optim::UpdateSpan> gradient_runs(const std::vector<optim::UpdateSpan>& spans) {
+    const auto begin = [](const optim::UpdateSpan& span) {
+        return span.grad16 != nullptr ? static_cast<const void*>(span.grad16) : span.grad;
+    };
+    const auto end = [](const optim::UpdateSpan& span) {
+        return span.grad16 != nullptr ? static_cast<const void*>(span.grad16 + span.elements)
+                                      : span.grad + span.elements;
+    };
+    std::vector<optim::UpdateSpan> runs;
+    for (const optim::UpdateSpan& span : spans) {
+        if (!runs.empty() && runs.back().group == span.group && end(runs.back()) == begin(span)) {
+            runs.back().elements += span.elements;
+            continue;
+        }
+        runs.push_back(span);
+        // Tiles are laid out by the parameter's alignment, which these sums do not read.
+        runs.back().param = const_cast<float*>(span.grad);
+        runs.back().exp_avg = runs.back().exp_avg_sq = nullptr;
+        runs.back().rounded = nullptr;
+    }
+    return runs;
+}
+
+optim::TileBins bins_at(optim::DeviceMemory& memory, std::size_t count) {
+    return {reinterpret_cast<const std::int64_t*>(memory.at_least(0)), static_cast<std::int64_t>(count)};
+}
+
+}  // namespace
+
+void CudaSliceUpdate::Table::fill(const std::vector<optim::UpdateSpan>& from) {
+    const std::vector<std::int64_t> tiles = optim::first_tiles(from);
+    upload<optim::UpdateSpan>(spans, from);
+    upload<std::int64_t>(first_tiles, tiles);
+    span_count = static_cast<std::int64_t>(from.size());
+    tile_count = tiles.back();
+    tile_sums.at_least(static_cast<std::size_t>(tile_count) * sizeof(optim::SumPair) + 1);
+}
+
+optim::UpdateTables CudaSliceUpdate::Table::tables(bool measures) {
+    optim::UpdateTables tables;
+    tables.spans = reinterpret_cast<const optim::UpdateSpan*>(spans.at_least(0));
+    tables.first_tiles = reinterpret_cast<const std::int64_t*>(first_tiles.at_least(0));
+    tables.span_count = span_count;
+    tables.tile_count = tile_count;
+    if (measures) tables.tile_sums = reinterpret_cast<optim::SumPair*>(tile_sums.at_least(0));
+    return tables;
+}
+
+void CudaSliceUpdate::lay_out(std::vector<optim::UpdateSpan> spans) {
+    const std::vector<optim::UpdateSpan> runs = gradient_runs(spans);
+    updated_.fill(spans);
+    summed_.fill(runs);
+    upload<std::int64_t>(updated_bins_, optim::group_bins(spans, plan_.groups.size()));
+    upload<std::int64_t>(summed_bins_, optim::group_bins(runs, plan_.groups.size()));
+    if (plan_.optimizer.kind != optim::OptimizerKind::lamb) return;
+    sums_ = static_cast<std::int64_t>(optim::tensor_of_sums(plan_).size());
+    upload<std::int64_t>(tensor_bins_, optim::tensor_bins(spans, static_cast<std::size_t>(sums_)));
+}
+
+void CudaSliceUpdate::square_sums(std::span<double> per_group) {
+    auto* const out = reinterpret_cast<double*>(out_.at_least(per_group.size_bytes()));
+    optim::square_sums_cuda(summed_.tables(true), bins_at(summed_bins_, per_group.size()), out, compute_stream);
+    download(per_group, out);
+}
+
+std::vector<double> CudaSliceUpdate::tile_square_sums() {
+    static_assert(optim::kernel_tile == optim::deterministic_tile);
+    const optim::UpdateTables tables = summed_.tables(true);
+    optim::square_sums_cuda(tables, {}, nullptr, compute_stream);
+    std::vector<optim::SumPair> sums(static_cast<std::size_t>(tables.tile_count));
+    download(std::span(sums), tables.tile_sums);
+    std::vector<double> firsts;
+    for (const optim::SumPair& sum : sums) firsts.push_back(sum.first);
+    return firsts;
+}
+
+optim::UpdateTables CudaSliceUpdate::tables(std::span<const optim::GroupHyper> hypers,
+                                            const optim::UpdateControl& control, bool measures) {
+    optim::UpdateTables tables = updated_.tables(measures);
+    tables.hypers = upload(hypers_, hypers);
+    tables.control = upload(control_, std::span(&control, 1));
+    return tables;
+}
+
+void CudaSliceUpdate::fetch_telemetry(const optim::UpdateTables& tables, std::span<optim::GroupTelemetry> telemetry) {
+    if (telemetry.empty()) return;
+    auto* const out = reinterpret_cast<optim::GroupTelemetry*>(out_.at_least(telemetry.size_bytes()));
+    optim::telemetry_cuda(tables, bins_at(updated_bins_, telemetry.size()), out, compute_stream);
+    download(telemetry, out);
+}
+
+void CudaSliceUpdate::update(std::span<const optim::GroupHyper> hypers, const optim::UpdateControl& control,
+                             std::span<optim::GroupTelemetry> telemetry) {
+    const optim::UpdateTables read = tables(hypers, control, !telemetry.empty());
+    optim::fused_update_cuda(plan_.optimizer.kind, read, compute_stream);
+    fetch_telemetry(read, telemetry);
+}
+
+void CudaSliceUpdate::lamb_moments(std::span<const optim::GroupHyper> hypers, const optim::UpdateControl& control,
+                                   std::span<double> tensor_sums) {
+    STRATA_CHECK(std::ssize(tensor_sums) == 2 * sums_, "{} sums of {} pieces", tensor_sums.size(), sums_);
+    auto* const out = reinterpret_cast<double*>(out_.at_least(tensor_sums.size_bytes()));
+    optim::lamb_moments_cuda(tables(hypers, control, true), bins_at(tensor_bins_, static_cast<std::size_t>(sums_)), out,
+                             compute_stream);
+    download(tensor_sums, out);
+}
+
+void CudaSliceUpdate::lamb_apply(std::span<const optim::GroupHyper> hypers, const optim::UpdateControl& control,
+                                 std::span<const double> tensor_sums, std::span<optim::GroupTelemetry> telemetry) {
+    optim::UpdateTables read = tables(hypers, control, !telemetry.empty());
+    read.tensor_sums = upload(tensor_sums_, tensor_sums);
+    optim::lamb_apply_cuda(read, compute_stream);
+    fetch_telemetry(read, telemetry);
+}
+
+double CudaSliceUpdate::square_sum(const float* values, std::int64_t elements) {
+    optim::UpdateSpan span;
+    span.param = const_cast<float*>(values);
+    span.grad = values;
+    span.elements = elements;
+    any_.fill({span});
+    optim::square_sums_cuda(any_.tables(true), {}, nullptr, compute_stream);
+    std::vector<optim::SumPair> sums(static_cast<std::size_t>(any_.tile_count));
+    download(std::span(sums), any_.tile_sums.at_least(0));
+    double total = 0;
+    for (const optim::SumPair& sum : sums) total += sum.first;
+    return total;
+}
+
+}  // namespace strata::dist
