@@ -17,17 +17,16 @@ class CpuSliceUpdate final : public SliceUpdate {
     std::vector<double> tile_square_sums() override {
         return optim::tile_square_sums_cpu(spans_, optim::deterministic_tile);
     }
-    void update(std::span<const optim::GroupHyper> hypers, const optim::UpdateControl& control,
-                std::span<optim::GroupTelemetry> telemetry) override {
-        optim::fused_update_cpu(plan_.optimizer.kind, spans_, hypers, control, telemetry);
+    void set_control(const optim::UpdateControl& control) override { control_ = control; }
+    void update(std::span<const optim::GroupHyper> hypers, std::span<optim::GroupTelemetry> telemetry) override {
+        optim::fused_update_cpu(plan_.optimizer.kind, spans_, hypers, control_, telemetry);
     }
-    void lamb_moments(std::span<const optim::GroupHyper> hypers, const optim::UpdateControl& control,
-                      std::span<double> tensor_sums) override {
-        optim::lamb_moments_cpu(spans_, hypers, control, tensor_sums);
+    void lamb_moments(std::span<const optim::GroupHyper> hypers, std::span<double> tensor_sums) override {
+        optim::lamb_moments_cpu(spans_, hypers, control_, tensor_sums);
     }
-    void lamb_apply(std::span<const optim::GroupHyper> hypers, const optim::UpdateControl& control,
-                    std::span<const double> tensor_sums, std::span<optim::GroupTelemetry> telemetry) override {
-        optim::lamb_apply_cpu(spans_, hypers, control, tensor_sums, telemetry);
+    void lamb_apply(std::span<const optim::GroupHyper> hypers, std::span<const double> tensor_sums,
+                    std::span<optim::GroupTelemetry> telemetry) override {
+        optim::lamb_apply_cpu(spans_, hypers, control_, tensor_sums, telemetry);
     }
     double square_sum(const float* values, std::int64_t elements) override {
         return optim::square_sum_cpu(values, elements);
@@ -36,6 +35,7 @@ class CpuSliceUpdate final : public SliceUpdate {
   private:
     const optim::Plan& plan_;
     std::vector<optim::UpdateSpan> spans_;
+    optim::UpdateControl control_;
 };
 
 }  // namespace

@@ -1,6 +1,6 @@
 // The passes of an update over this rank's slices, wherever they lie: optim's fused passes on the CPU, or their twins
-// on a GPU. Tables of spans are made once a layout; results come back to the host, which waits for the GPU there and
-// nowhere else.
+// on a GPU. Tables of spans are made once a layout; the host waits for a GPU where it asks for results, and nowhere
+// else.
 #pragma once
 
 #include <memory>
@@ -8,10 +8,27 @@
 #include <vector>
 
 #include "dist/communicator.h"
+#include "optim/decision.h"
 #include "optim/fused_update.h"
 #include "optim/plan.h"
 
 namespace strata::dist {
+
+/// What an update does, decided where the slices lie: no host waits for it.
+class DecisionOnDevice {
+  public:
+    virtual ~DecisionOnDevice() = default;
+
+    /// Starts the square sums of the groups' gradients, zeros where they do not count, with the loss after them, one
+    /// double in whatever memory: to be added up over ranks, as one buffer.
+    virtual BufferView start_sums(bool counts, const double* loss) = 0;
+
+    /// Decides from these, added up, what the updates after it do (optim/decision.h).
+    virtual void decide(const optim::DecisionTerms& terms) = 0;
+
+    /// The sums of the last decide(), on the host: waits for that point, and for nothing that came later.
+    virtual std::span<const double> sums() = 0;
+};
 
 class SliceUpdate {
   public:
@@ -26,15 +43,19 @@ class SliceUpdate {
     /// As optim::tile_square_sums_cpu with optim::deterministic_tile; tiles' sums depend on what lies in them alone.
     virtual std::vector<double> tile_square_sums() = 0;
 
+    /// What the updates after it do, as the host has decided.
+    virtual void set_control(const optim::UpdateControl& control) = 0;
+
+    /// In place of that; null in host memory.
+    virtual DecisionOnDevice* decision() { return nullptr; }
+
     /// Any optimizer but LAMB: as optim::fused_update_cpu, with its bits.
-    virtual void update(std::span<const optim::GroupHyper> hypers, const optim::UpdateControl& control,
-                        std::span<optim::GroupTelemetry> telemetry) = 0;
+    virtual void update(std::span<const optim::GroupHyper> hypers, std::span<optim::GroupTelemetry> telemetry) = 0;
 
     /// LAMB's two phases: as optim::lamb_moments_cpu and optim::lamb_apply_cpu.
-    virtual void lamb_moments(std::span<const optim::GroupHyper> hypers, const optim::UpdateControl& control,
-                              std::span<double> tensor_sums) = 0;
-    virtual void lamb_apply(std::span<const optim::GroupHyper> hypers, const optim::UpdateControl& control,
-                            std::span<const double> tensor_sums, std::span<optim::GroupTelemetry> telemetry) = 0;
+    virtual void lamb_moments(std::span<const optim::GroupHyper> hypers, std::span<double> tensor_sums) = 0;
+    virtual void lamb_apply(std::span<const optim::GroupHyper> hypers, std::span<const double> tensor_sums,
+                            std::span<optim::GroupTelemetry> telemetry) = 0;
 
     /// Of any run of this memory: as optim::square_sum_cpu.
     virtual double square_sum(const float* values, std::int64_t elements) = 0;

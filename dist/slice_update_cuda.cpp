@@ -74,6 +74,11 @@ optim::UpdateTables CudaSliceUpdate::Table::tables(bool measures) {
     return tables;
 }
 
+CudaSliceUpdate::CudaSliceUpdate(const optim::Plan& plan)
+    : plan_(plan),
+      copied_(static_cast<double*>(optim::allocate_pinned((plan.groups.size() + 1) * sizeof(double))),
+              [](double* memory) { optim::free_pinned(memory); }) {}
+
 void CudaSliceUpdate::lay_out(std::vector<optim::UpdateSpan> spans) {
     const std::vector<optim::UpdateSpan> runs = gradient_runs(spans);
     updated_.fill(spans);
@@ -102,11 +107,37 @@ std::vector<double> CudaSliceUpdate::tile_square_sums() {
     return firsts;
 }
 
-optim::UpdateTables CudaSliceUpdate::tables(std::span<const optim::GroupHyper> hypers,
-                                            const optim::UpdateControl& control, bool measures) {
+void CudaSliceUpdate::set_control(const optim::UpdateControl& control) {
+    upload(control_, std::span(&control, 1));
+}
+
+BufferView CudaSliceUpdate::start_sums(bool counts, const double* loss) {
+    const std::vector<double> zeros(plan_.groups.size() + 1, 0.0);
+    double* const sums = upload<double>(decided_from_, zeros);
+    if (counts)
+        optim::square_sums_cuda(summed_.tables(true), bins_at(summed_bins_, zeros.size() - 1), sums, compute_stream);
+    optim::copy_bytes(sums + zeros.size() - 1, loss, sizeof(double), compute_stream);
+    return {sums, std::ssize(zeros), ElementType::float64, Memory::cuda};
+}
+
+void CudaSliceUpdate::decide(const optim::DecisionTerms& terms) {
+    const auto* const sums = reinterpret_cast<const double*>(decided_from_.at_least(0));
+    auto* const control = reinterpret_cast<optim::UpdateControl*>(control_.at_least(sizeof(optim::UpdateControl)));
+    const std::size_t groups = plan_.groups.size();
+    optim::decide_cuda(sums, static_cast<std::int64_t>(groups), terms, control, compute_stream);
+    optim::copy_bytes(copied_.get(), sums, (groups + 1) * sizeof(double), compute_stream);
+    copied_at_.record(compute_stream);
+}
+
+std::span<const double> CudaSliceUpdate::sums() {
+    copied_at_.wait();
+    return {copied_.get(), plan_.groups.size() + 1};
+}
+
+optim::UpdateTables CudaSliceUpdate::tables(std::span<const optim::GroupHyper> hypers, bool measures) {
     optim::UpdateTables tables = updated_.tables(measures);
     tables.hypers = upload(hypers_, hypers);
-    tables.control = upload(control_, std::span(&control, 1));
+    tables.control = reinterpret_cast<const optim::UpdateControl*>(control_.at_least(0));
     return tables;
 }
 
@@ -117,25 +148,23 @@ void CudaSliceUpdate::fetch_telemetry(const optim::UpdateTables& tables, std::sp
     download(telemetry, out);
 }
 
-void CudaSliceUpdate::update(std::span<const optim::GroupHyper> hypers, const optim::UpdateControl& control,
-                             std::span<optim::GroupTelemetry> telemetry) {
-    const optim::UpdateTables read = tables(hypers, control, !telemetry.empty());
+void CudaSliceUpdate::update(std::span<const optim::GroupHyper> hypers, std::span<optim::GroupTelemetry> telemetry) {
+    const optim::UpdateTables read = tables(hypers, !telemetry.empty());
     optim::fused_update_cuda(plan_.optimizer.kind, read, compute_stream);
     fetch_telemetry(read, telemetry);
 }
 
-void CudaSliceUpdate::lamb_moments(std::span<const optim::GroupHyper> hypers, const optim::UpdateControl& control,
-                                   std::span<double> tensor_sums) {
+void CudaSliceUpdate::lamb_moments(std::span<const optim::GroupHyper> hypers, std::span<double> tensor_sums) {
     STRATA_CHECK(std::ssize(tensor_sums) == 2 * sums_, "{} sums of {} pieces", tensor_sums.size(), sums_);
     auto* const out = reinterpret_cast<double*>(out_.at_least(tensor_sums.size_bytes()));
-    optim::lamb_moments_cuda(tables(hypers, control, true), bins_at(tensor_bins_, static_cast<std::size_t>(sums_)), out,
+    optim::lamb_moments_cuda(tables(hypers, true), bins_at(tensor_bins_, static_cast<std::size_t>(sums_)), out,
                              compute_stream);
     download(tensor_sums, out);
 }
 
-void CudaSliceUpdate::lamb_apply(std::span<const optim::GroupHyper> hypers, const optim::UpdateControl& control,
-                                 std::span<const double> tensor_sums, std::span<optim::GroupTelemetry> telemetry) {
-    optim::UpdateTables read = tables(hypers, control, !telemetry.empty());
+void CudaSliceUpdate::lamb_apply(std::span<const optim::GroupHyper> hypers, std::span<const double> tensor_sums,
+                                 std::span<optim::GroupTelemetry> telemetry) {
+    optim::UpdateTables read = tables(hypers, !telemetry.empty());
     read.tensor_sums = upload(tensor_sums_, tensor_sums);
     optim::lamb_apply_cuda(read, compute_stream);
     fetch_telemetry(read, telemetry);

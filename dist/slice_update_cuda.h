@@ -10,19 +10,19 @@
 
 namespace strata::dist {
 
-class CudaSliceUpdate final : public SliceUpdate {
+class CudaSliceUpdate final : public SliceUpdate, private DecisionOnDevice {
   public:
-    explicit CudaSliceUpdate(const optim::Plan& plan) : plan_(plan) {}
+    explicit CudaSliceUpdate(const optim::Plan& plan);
 
     void lay_out(std::vector<optim::UpdateSpan> spans) override;
     void square_sums(std::span<double> per_group) override;
     std::vector<double> tile_square_sums() override;
-    void update(std::span<const optim::GroupHyper> hypers, const optim::UpdateControl& control,
-                std::span<optim::GroupTelemetry> telemetry) override;
-    void lamb_moments(std::span<const optim::GroupHyper> hypers, const optim::UpdateControl& control,
-                      std::span<double> tensor_sums) override;
-    void lamb_apply(std::span<const optim::GroupHyper> hypers, const optim::UpdateControl& control,
-                    std::span<const double> tensor_sums, std::span<optim::GroupTelemetry> telemetry) override;
+    void set_control(const optim::UpdateControl& control) override;
+    DecisionOnDevice* decision() override { return this; }
+    void update(std::span<const optim::GroupHyper> hypers, std::span<optim::GroupTelemetry> telemetry) override;
+    void lamb_moments(std::span<const optim::GroupHyper> hypers, std::span<double> tensor_sums) override;
+    void lamb_apply(std::span<const optim::GroupHyper> hypers, std::span<const double> tensor_sums,
+                    std::span<optim::GroupTelemetry> telemetry) override;
     double square_sum(const float* values, std::int64_t elements) override;
 
   private:
@@ -36,8 +36,11 @@ class CudaSliceUpdate final : public SliceUpdate {
         optim::UpdateTables tables(bool measures);
     };
 
-    optim::UpdateTables tables(std::span<const optim::GroupHyper> hypers, const optim::UpdateControl& control,
-                               bool measures);
+    BufferView start_sums(bool counts, const double* loss) override;
+    void decide(const optim::DecisionTerms& terms) override;
+    std::span<const double> sums() override;
+
+    optim::UpdateTables tables(std::span<const optim::GroupHyper> hypers, bool measures);
     void fetch_telemetry(const optim::UpdateTables& tables, std::span<optim::GroupTelemetry> telemetry);
 
     const optim::Plan& plan_;
@@ -46,6 +49,9 @@ class CudaSliceUpdate final : public SliceUpdate {
     Table any_;              // square_sum's
     std::int64_t sums_ = 0;  // LAMB's
     optim::DeviceMemory updated_bins_, summed_bins_, tensor_bins_, hypers_, control_, out_, tensor_sums_;
+    optim::DeviceMemory decided_from_;                     // of each group, and the loss
+    std::unique_ptr<double[], void (*)(double*)> copied_;  // the same on the host, pinned: copying stops nobody
+    optim::CudaEvent copied_at_;
 };
 
 }  // namespace strata::dist

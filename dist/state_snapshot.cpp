@@ -52,7 +52,8 @@ void StateSnapshot::give_back() {
 
 StateSnapshot::Block StateSnapshot::allocate(std::int64_t elements) const {
     const std::size_t bytes = static_cast<std::size_t>(elements) * sizeof(float);
-    if (memory_kind_ == Memory::cuda) return {static_cast<float*>(optim::allocate_pinned(bytes)), optim::free_pinned};
+    if (memory_kind_ == Memory::cuda)
+        return {static_cast<float*>(optim::allocate_pinned(bytes)), [](float* block) { optim::free_pinned(block); }};
     return {new float[static_cast<std::size_t>(elements)], [](float* block) { delete[] block; }};
 }
 

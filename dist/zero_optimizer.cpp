@@ -14,9 +14,6 @@
 namespace strata::dist {
 namespace {
 
-/// torch.nn.utils.clip_grad_norm_ adds this to the norm.
-constexpr double clip_epsilon = 1e-6;
-
 class Stopwatch {
   public:
     double lap() {
@@ -29,10 +26,6 @@ class Stopwatch {
   private:
     std::chrono::steady_clock::time_point began_ = std::chrono::steady_clock::now();
 };
-
-double clip_coefficient(double norm, double max_norm) {
-    return max_norm > 0 ? std::min(1.0, max_norm / (norm + clip_epsilon)) : 1.0;
-}
 
 }  // namespace
 
@@ -59,6 +52,7 @@ ZeroOptimizer::ZeroOptimizer(const optim::Plan& plan, GroupStorage& storage, con
 
 void ZeroOptimizer::backward(const torch::Tensor& loss, bool last) {
     gather_.wait();  // ranks without samples have read nothing
+    if (loss_scale_) learn();
     begin_step();
     reducer_.backward(loss_scale_ && loss.defined() ? loss * scale() : loss, last);
 }
@@ -66,8 +60,10 @@ void ZeroOptimizer::backward(const torch::Tensor& loss, bool last) {
 StepReport ZeroOptimizer::step(const StepInput& input) {
     storage_.require_bound();
     gather_.wait();
+    learn();
     begin_step();
     StepReport report;
+    report.step = input.step;
     report.reductions_in_backward = reducer_.started_early();
     report.loss_scale = scale();
     Stopwatch watch;
@@ -83,12 +79,14 @@ StepReport ZeroOptimizer::step(const StepInput& input) {
         report.learning_rates.push_back(plan_.learning_rate(group, input.step));
     }
     measure(input, report);
+    const bool decided_here = report.settled;
     report.seconds.norm = watch.lap();
     if (!report.skipped) {
-        update(input, report.grad_norm, telemetry);
+        update(input.step, telemetry);
         report.seconds.update = watch.lap();
     }
     if (input.telemetry) {  // before slices are on their way, behind which its message would wait
+        settle(report);
         weigh(std::move(telemetry), report);
         report.seconds.norm += watch.lap();
     }
@@ -97,7 +95,8 @@ StepReport ZeroOptimizer::step(const StepInput& input) {
         if (!input.leaves_gather) gather_.wait();
         report.seconds.gather = watch.lap();
     }
-    if (loss_scale_) loss_scale_->step(!report.skipped);
+    if (decided_here && loss_scale_) loss_scale_->step(!report.skipped);
+    if (!input.leaves_report || ends_stage(input.step)) settle(report);
     report.traffic = ranks_.traffic() - *std::exchange(traffic_, std::nullopt);
     const Traffic unsent = gather_.unsent();
     report.traffic.all_gather.calls += unsent.calls;
@@ -122,31 +121,79 @@ void ZeroOptimizer::sum_over_ranks(std::span<double> values) {
     ranks_.world().all_reduce_sum(values);
 }
 
-/// Norms, loss and votes of all ranks in one small all-reduce. Each rank sums the squares of its own slices, so each
-/// element counts once. A value that is not finite makes its sum so on every rank (a float's square cannot overflow a
-/// double): no flag is needed, and all ranks decide alike.
+/// Norms, loss and votes of all ranks in one small all-reduce, and what follows from them. Each rank sums the squares
+/// of its own slices, so each element counts once. Where the slices lie on a GPU it is decided there, and the report
+/// stays open, but for the votes: those go by themselves, from host to host. A deterministic plan's sums are the host's
+/// everywhere.
 void ZeroOptimizer::measure(const StepInput& input, StepReport& report) {
+    const optim::DecisionTerms terms{input.max_grad_norm, scale()};
+    DecisionOnDevice* const there = slices_->decision();
+    if (there != nullptr && !plan_.deterministic) {
+        const double* const loss = input.loss_there != nullptr ? input.loss_there : &input.loss;  // every rank's own
+        ranks_.world().all_reduce_sum(there->start_sums(ranks_.copy() == 0, loss)).wait();
+        there->decide(terms);
+        report.votes.assign(input.votes.begin(), input.votes.end());
+        if (!report.votes.empty()) ranks_.world().all_reduce_sum(std::span(report.votes));
+        undecided_ = {input.step, terms.loss_scale, {}};
+        report.settled = false;
+        return;
+    }
     std::vector<double> sums(plan_.groups.size(), 0.0);
     if (plan_.deterministic) {
-        report.loss = sum_tiles(input, sums, report.votes);
+        const double loss = sum_tiles(input, sums, report.votes);
+        sums.push_back(loss);
     } else {
         slices_->square_sums(sums);
         if (ranks_.copy() != 0) std::fill(sums.begin(), sums.end(), 0.0);
         sums.push_back(input.loss);  // every rank's own
         sums.insert(sums.end(), input.votes.begin(), input.votes.end());
         ranks_.world().all_reduce_sum(sums);
-        const auto loss = sums.begin() + std::ssize(plan_.groups);
-        report.loss = *loss;
-        report.votes.assign(loss + 1, sums.end());
-        sums.erase(loss, sums.end());
+        const auto votes = sums.begin() + std::ssize(plan_.groups) + 1;
+        report.votes.assign(votes, sums.end());
+        sums.erase(votes, sums.end());
     }
-    double total = 0;
-    for (const double sum : sums) {
-        report.group_grad_norms.push_back(std::sqrt(sum) / scale());
-        total += sum;
-    }
-    report.grad_norm = std::sqrt(total) / scale();
+    const optim::UpdateControl control = optim::decide(sums.data(), std::ssize(sums) - 1, terms);
+    slices_->set_control(control);
+    fill_in(sums, terms.loss_scale, report);
+}
+
+/// `sums`: each group's, and the loss.
+void ZeroOptimizer::fill_in(std::span<const double> sums, double loss_scale, StepReport& report) const {
+    const std::int64_t groups = std::ssize(sums) - 1;
+    for (const double sum : sums.first(static_cast<std::size_t>(groups)))
+        report.group_grad_norms.push_back(std::sqrt(sum) / loss_scale);
+    report.grad_norm = optim::gradient_norm(sums.data(), groups, loss_scale);
+    report.loss = sums.back();
     report.skipped = !std::isfinite(report.grad_norm) || !std::isfinite(report.loss);
+    report.settled = true;
+}
+
+/// Whether the next step's groups may be others, with other counts.
+bool ZeroOptimizer::ends_stage(std::int64_t step) const {
+    return step + 1 >= plan_.total_steps || &plan_.stage_at(step) != &plan_.stage_at(step + 1);
+}
+
+/// Waits for what a GPU has decided, and takes the consequences: a skipped update has not counted.
+void ZeroOptimizer::learn() {
+    if (!undecided_) return;
+    Decided decided = *std::exchange(undecided_, std::nullopt);
+    const std::span<const double> sums = slices_->decision()->sums();
+    decided.sums.assign(sums.begin(), sums.end());
+    const optim::UpdateControl control = optim::decide(sums.data(), std::ssize(sums) - 1, {0.0, decided.scale});
+    if (!control.finite) {
+        for (std::size_t group = 0; group < storage_.groups(); ++group) {
+            if (storage_.live(group)) --storage_.group_steps()[group];
+        }
+    }
+    if (loss_scale_) loss_scale_->step(control.finite);
+    learned_ = std::move(decided);
+}
+
+void ZeroOptimizer::settle(StepReport& report) {
+    if (report.settled) return;
+    if (undecided_ && undecided_->step == report.step) learn();
+    STRATA_CHECK(learned_ && learned_->step == report.step, "the report of step {} comes too late", report.step);
+    fill_in(learned_->sums, learned_->scale, report);
 }
 
 /// Each rank puts its own tiles' sums and micro-batches' losses in their places of a list that is zero elsewhere, so
@@ -184,23 +231,21 @@ double ZeroOptimizer::sum_tiles(const StepInput& input, std::span<double> group_
     return loss;
 }
 
-void ZeroOptimizer::update(const StepInput& input, double grad_norm, std::span<optim::GroupTelemetry> telemetry) {
+void ZeroOptimizer::update(std::int64_t step, std::span<optim::GroupTelemetry> telemetry) {
     for (std::size_t group = 0; group < storage_.groups(); ++group) {
         if (storage_.live(group)) ++storage_.group_steps()[group];
     }
-    const auto hypers = optim::make_hypers(plan_, input.step, storage_.group_steps());
-    const double clip = clip_coefficient(grad_norm, input.max_grad_norm);
-    const optim::UpdateControl control{static_cast<float>(clip / scale()), true};
+    const auto hypers = optim::make_hypers(plan_, step, storage_.group_steps());
     if (plan_.optimizer.kind != optim::OptimizerKind::lamb) {
-        slices_->update(hypers, control, telemetry);
+        slices_->update(hypers, telemetry);
         return;
     }
     // A tensor's trust ratio needs its norms over all slices.
     std::vector<double> tensor_sums(2 * tensors_.size(), 0.0);
-    slices_->lamb_moments(hypers, control, tensor_sums);
+    slices_->lamb_moments(hypers, tensor_sums);
     sum_over_ranks(tensor_sums);
     optim::complete_tensor_sums(tensors_, tensor_sums);
-    slices_->lamb_apply(hypers, control, tensor_sums, telemetry);
+    slices_->lamb_apply(hypers, tensor_sums, telemetry);
 }
 
 double ZeroOptimizer::weight_square_sum(std::size_t group) {

@@ -2,7 +2,7 @@
 //
 //   1. gradients are summed over ranks, each slice's by its owner, while the backward pass runs (gradient_reducer.h)
 //   2. square sums of the own slices and the loss go into one small all-reduce: every group's norm, the global norm,
-//      the clip coefficient, and whether everything is finite
+//      the clip coefficient, and whether everything is finite (optim/decision.h); on a GPU no host waits for it
 //   3. one fused update of the own slices, each group at its own rate, clipping folded in; LAMB's in two passes around
 //      a small all-reduce of every tensor's norms
 //   4. updated slices are gathered, in buckets of equal bytes whatever groups they hold, in the network's own type,
@@ -50,10 +50,14 @@ struct StepInput {
     /// Returns while updated slices are on their way. Until backward() begins, nobody may read a parameter without
     /// await_parameters().
     bool leaves_gather = false;
+    /// On a GPU: returns without waiting for what is decided there. The report is to be settled before the storage's
+    /// step counts or the loss scale are read, and before the step after the next one. A stage's last step waits.
+    bool leaves_report = false;
+    const double* loss_there = nullptr;  ///< in place of `loss`: where it lies on that GPU
     /// In a deterministic plan, in place of `loss`: of every micro-batch of the step, 0 where another rank has it.
     std::span<const double> micro_losses = {};
     /// What this rank has to tell the others, as many numbers on each: they travel with the norms, for a message of
-    /// their own would wait behind slices on their way.
+    /// their own would wait behind slices on their way. (Not where those travel from GPU to GPU.)
     std::span<const double> votes = {};
 };
 
@@ -66,6 +70,8 @@ struct StepSeconds {
 };
 
 struct StepReport {
+    std::int64_t step = 0;
+    bool settled = true;                   ///< false: loss, norms and `skipped` are not known yet
     double loss = 0;                       ///< of the whole global batch
     double grad_norm = 0;                  ///< global, before clipping
     std::vector<double> group_grad_norms;  ///< before clipping; 0 for frozen groups
@@ -103,6 +109,9 @@ class ZeroOptimizer {
     /// The update. Under stage 1 the caller may have run the backward passes itself.
     StepReport step(const StepInput& input);
 
+    /// Completes the last step's report, or the one's before.
+    void settle(StepReport& report);
+
     /// Returns when all parameters are complete. Collective.
     void await_parameters() { gather_.wait(); }
 
@@ -124,11 +133,21 @@ class ZeroOptimizer {
     void begin_step();
     void sum_over_ranks(std::span<double> values);
     void measure(const StepInput& input, StepReport& report);
+    bool ends_stage(std::int64_t step) const;
+    void learn();
+    void fill_in(std::span<const double> sums, double loss_scale, StepReport& report) const;
     double sum_tiles(const StepInput& input, std::span<double> group_sums, std::vector<double>& votes);
     double scale() const { return loss_scale_ ? static_cast<double>(loss_scale_->scale) : 1.0; }
-    void update(const StepInput& input, double grad_norm, std::span<optim::GroupTelemetry> telemetry);
+    void update(std::int64_t step, std::span<optim::GroupTelemetry> telemetry);
     void weigh(std::vector<optim::GroupTelemetry> sums, StepReport& report);
     double weight_square_sum(std::size_t group);
+
+    /// A step that was decided on a GPU.
+    struct Decided {
+        std::int64_t step = 0;
+        double scale = 1;
+        std::vector<double> sums;  ///< once known: of each group, and the loss
+    };
 
     const optim::Plan& plan_;
     GroupStorage& storage_;
@@ -141,6 +160,8 @@ class ZeroOptimizer {
     std::vector<std::int32_t> tensors_;       // of each of LAMB's sums
     std::optional<TrafficCounters> traffic_;  // as the step found it
     Traffic across_;                          // likewise
+    std::optional<Decided> undecided_;        // the last one, until its sums are here
+    std::optional<Decided> learned_;          // the last one of which they are
     std::int64_t layout_ = 0;                 // the storage's, when the spans were made
     std::vector<double> frozen_weights_;      // square sums of this rank's slices of frozen groups; empty: not known
 };

@@ -65,7 +65,7 @@ void* allocate_pinned(std::size_t bytes) {
     return memory;
 }
 
-void free_pinned(float* memory) {
+void free_pinned(void* memory) {
     cudaFreeHost(memory);
 }
 

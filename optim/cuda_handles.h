@@ -69,7 +69,7 @@ class DeviceMemory {
 
 /// Host memory that the device copies from and to by itself.
 void* allocate_pinned(std::size_t bytes);
-void free_pinned(float* memory);
+void free_pinned(void* memory);
 
 /// In the order of `stream`; between any two of host and device memory. Host memory should be pinned: else the host
 /// stops.

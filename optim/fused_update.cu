@@ -46,6 +46,11 @@ __global__ void __launch_bounds__(kernel_threads)
     }
 }
 
+/// One thread: the sums are added up in the order of groups, as the host does it.
+__global__ void decide_kernel(const double* sums, std::int64_t groups, DecisionTerms terms, UpdateControl* control) {
+    *control = decide(sums, groups, terms);
+}
+
 /// Blocks stride over the work, so the limit is only there to keep the grid's size a legal one.
 unsigned blocks_for(std::int64_t work) {
     return static_cast<unsigned>(std::min<std::int64_t>(work, 1 << 20));
@@ -87,6 +92,12 @@ void fused_update_cuda(OptimizerKind kind, const UpdateTables& tables, CUstream_
             break;
     }
     throw std::logic_error("LAMB's update has two phases");
+}
+
+void decide_cuda(const double* sums, std::int64_t groups, const DecisionTerms& terms, UpdateControl* control,
+                 CUstream_st* stream) {
+    decide_kernel<<<1, 1, 0, stream>>>(sums, groups, terms, control);
+    STRATA_CUDA_CHECK(cudaGetLastError());
 }
 
 void telemetry_cuda(const UpdateTables& tables, const TileBins& groups, GroupTelemetry* telemetry,

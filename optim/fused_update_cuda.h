@@ -7,6 +7,7 @@
 
 #ifdef STRATA_WITH_CUDA
 
+#include "optim/decision.h"
 #include "optim/fused_update.h"
 #include "optim/tile_sums.h"
 #include "optim/update_kernel.h"
@@ -19,6 +20,11 @@ namespace strata::optim {
 /// The same bits as fused_update_cpu. If tables.tile_sums is not null, also measures every tile, for telemetry_cuda.
 /// Throws SystemError when a launch is refused, as all of these do.
 void fused_update_cuda(OptimizerKind kind, const UpdateTables& tables, CUstream_st* stream);
+
+/// One launch: decides from `sums` (decision.h: one for each of `groups`, then the loss) what passes after it read as
+/// tables.control. Both lie in device memory.
+void decide_cuda(const double* sums, std::int64_t groups, const DecisionTerms& terms, UpdateControl* control,
+                 CUstream_st* stream);
 
 /// One launch, after an update that measured: GroupTelemetry for each of the bins (group_bins), written to `telemetry`.
 void telemetry_cuda(const UpdateTables& tables, const TileBins& groups, GroupTelemetry* telemetry, CUstream_st* stream);

@@ -62,6 +62,11 @@ void use_gpu(int gpu) {
         ->setDevice({c10::DeviceType::CUDA, static_cast<c10::DeviceIndex>(gpu)});
 }
 
+/// From pinned memory, so that the copy stops nobody.
+torch::Tensor sent(const torch::Tensor& tensor, torch::Device device) {
+    return tensor.pin_memory().to(device, tensor.scalar_type(), /*non_blocking=*/true);
+}
+
 }  // namespace
 
 void allow_tf32(const Config& config, torch::Device device) {
@@ -122,10 +127,10 @@ torch::Device device_of(const models::Model& model) {
 
 models::Input on_device(models::Input input, torch::Device device) {
     if (device.is_cpu()) return input;
-    if (auto* const dense = std::get_if<models::DenseInput>(&input)) dense->values = dense->values.to(device);
+    if (auto* const dense = std::get_if<models::DenseInput>(&input)) dense->values = sent(dense->values, device);
     if (auto* const packed = std::get_if<models::PackedInput>(&input)) {
         for (torch::Tensor* ids : {&packed->input_ids, &packed->token_type_ids, &packed->position_ids})
-            *ids = ids->to(device);
+            *ids = sent(*ids, device);
     }
     return input;
 }

@@ -62,15 +62,22 @@ MadeStep TrainStep::make(std::int64_t step, bool telemetry, bool next,
     // Outputs of a frozen backbone are exchanged between forward passes, and a rank may have none of those.
     if (frozen_outputs_.on()) optimizer_.await_parameters();
     storage_.zero_gradients();
-    const std::vector<double> losses = forward_backward(step, made.work);
+    const std::vector<Loss> losses = forward_backward(step, made.work);
     dist::StepInput input{.step = step, .max_grad_norm = config_.max_grad_norm, .telemetry = telemetry};
     input.leaves_gather = next && config_.overlap_comm;
+    input.leaves_report = next;
     const std::vector<double> cast = votes ? votes() : std::vector<double>();
     input.votes = cast;
+    std::vector<double> read_losses;
+    torch::Tensor sum;  // on a GPU: a look at it would stop the host
     if (plan_.deterministic) {
-        input.micro_losses = losses;
-    } else {
-        input.loss = std::accumulate(losses.begin(), losses.end(), 0.0);
+        input.micro_losses = read_losses = read(losses);
+    } else if (device_.is_cpu()) {
+        read_losses = read(losses);
+        input.loss = std::accumulate(read_losses.begin(), read_losses.end(), 0.0);
+    } else if (!losses.empty()) {
+        for (const Loss& loss : losses) sum = sum.defined() ? sum + loss.value : loss.value.to(torch::kFloat64);
+        input.loss_there = sum.const_data_ptr<double>();
     }
     made.report = optimizer_.step(input);
     buffers_.settle(made.work.own_samples, made.report.skipped);
@@ -112,9 +119,8 @@ torch::Tensor TrainStep::loss_of(const MicroBatch& part, std::int64_t step, std:
     return models::loss_sum(logits, labels, experiment_.regression()) / static_cast<double>(batch_size);
 }
 
-/// All micro-batches of this rank; gradients add up in storage, and leave. Returns the loss of each of the step's
-/// micro-batches, 0 for other ranks'.
-std::vector<double> TrainStep::forward_backward(std::int64_t step, StepWork& work) {
+/// All micro-batches of this rank; gradients add up in storage, and leave. Returns the loss of each.
+std::vector<TrainStep::Loss> TrainStep::forward_backward(std::int64_t step, StepWork& work) {
     const auto batch = sampler_.global_batch(step / length_.steps_per_epoch, step % length_.steps_per_epoch);
     work.samples = work.backbone_samples = static_cast<std::int64_t>(batch.size());
     for (const auto sample : batch) work.tokens += experiment_.train->length(sample);
@@ -127,7 +133,7 @@ std::vector<double> TrainStep::forward_backward(std::int64_t step, StepWork& wor
         }
         work.backbone_samples = frozen_outputs_.keep(batch, parts);
     }
-    std::vector<torch::Tensor> own_losses(own.size());  // read at the end: a look at one stops the host for its GPU
+    std::vector<Loss> losses;
     for (const MicroBatch& part : own) {
         torch::Tensor loss;
         if (!part.samples.empty()) {
@@ -135,19 +141,21 @@ std::vector<double> TrainStep::forward_backward(std::int64_t step, StepWork& wor
             const PhaseTimer timer(work.forward_seconds);
             work.own_samples += static_cast<std::int64_t>(part.samples.size());
             loss = loss_of(part, step, work.samples);
-            own_losses[static_cast<std::size_t>(&part - own.data())] = loss.detach();
+            losses.push_back({part.index, loss.detach()});
         }
         communicator_.activity().enter_part("backward");
         const PhaseTimer timer(work.backward_seconds);
         optimizer_.backward(loss, &part == &own.back());
     }
     communicator_.activity().enter_part("optimizer");
-    std::vector<double> losses(static_cast<std::size_t>(length_.micro_batches), 0.0);
-    for (std::size_t turn = 0; turn < own.size(); ++turn) {
-        if (own_losses[turn].defined())
-            losses[static_cast<std::size_t>(own[turn].index)] = own_losses[turn].item<double>();
-    }
     return losses;
+}
+
+/// The loss of each of the step's micro-batches, 0 for other ranks'.
+std::vector<double> TrainStep::read(const std::vector<Loss>& losses) const {
+    std::vector<double> values(static_cast<std::size_t>(length_.micro_batches), 0.0);
+    for (const Loss& loss : losses) values[static_cast<std::size_t>(loss.index)] = loss.value.item<double>();
+    return values;
 }
 
 }  // namespace strata::app

@@ -52,7 +52,8 @@ class TrainStep {
     /// Makes the plan's update `step`, crossing the border of a stage where one begins. Collective. `telemetry` has the
     /// norms of parameters and their change measured too. Where the next make is `next` to read parameters, updated
     /// slices may be on their way still when this returns: they come while that forward pass needs others.
-    /// `votes`, called once backward is over, are for the other ranks: the report has their sums.
+    /// On a GPU the report may then be open, too (ZeroOptimizer::settle). `votes`, called once backward is over, are
+    /// for the other ranks: the report has their sums.
     MadeStep make(std::int64_t step, bool telemetry = false, bool next = false,
                   const std::function<std::vector<double>()>& votes = {});
 
@@ -69,10 +70,15 @@ class TrainStep {
         std::int64_t first_position;  ///< of its samples in the global batch
         std::int64_t index;           ///< among all ranks' micro-batches of the step
     };
+    struct Loss {  // of a micro-batch, where it was computed
+        std::int64_t index;
+        torch::Tensor value;
+    };
 
     std::vector<MicroBatch> own_micro_batches(Samples batch) const;
     torch::Tensor loss_of(const MicroBatch& part, std::int64_t step, std::int64_t batch_size);
-    std::vector<double> forward_backward(std::int64_t step, StepWork& work);
+    std::vector<Loss> forward_backward(std::int64_t step, StepWork& work);
+    std::vector<double> read(const std::vector<Loss>& losses) const;
 
     const Config& config_;
     const Experiment& experiment_;

@@ -161,16 +161,17 @@ void Trainer::count(const StepWork& work, Window& window, TrainOutcome& outcome)
 
 void Trainer::log(const dist::StepReport& report, Window& window, Progress& bar) {
     progress_.step += 1;
-    progress_.loss_sum += report.loss;
-    progress_.skipped_steps += report.skipped ? 1 : 0;
-    progress_.loss_scale = step_.optimizer().loss_scale();
+    if (open_report_) count(*std::exchange(open_report_, std::nullopt));
+    if (report.settled) {
+        count(report);
+    } else {
+        open_report_ = report;
+    }
     window.steps += 1;
-    progress_.unlogged_steps += 1;
-    progress_.unlogged_loss_sum += report.loss;
     window.reduce += report.seconds.reduce;
     window.update += report.seconds.norm + report.seconds.update;
     window.gather += report.seconds.gather;
-    bar.advance(progress_.step, fmt::format("loss {:.4f}", report.loss));
+    bar.advance(progress_.step, fmt::format("loss {:.4f}", last_loss_));
     if (!logs_after(progress_.step)) return;
 
     const auto steps = static_cast<double>(window.steps);
@@ -215,6 +216,17 @@ void Trainer::log(const dist::StepReport& report, Window& window, Progress& bar)
     progress_.unlogged_steps = 0;
     progress_.unlogged_loss_sum = 0;
     window = Window{};
+}
+
+/// A report's part of what adds up over the run.
+void Trainer::count(dist::StepReport report) {
+    step_.optimizer().settle(report);
+    last_loss_ = report.loss;
+    progress_.loss_sum += report.loss;
+    progress_.skipped_steps += report.skipped ? 1 : 0;
+    progress_.loss_scale = step_.optimizer().loss_scale();
+    progress_.unlogged_steps += 1;
+    progress_.unlogged_loss_sum += report.loss;
 }
 
 nlohmann::json Trainer::evaluate() {
@@ -315,6 +327,7 @@ void Trainer::write_events(const nlohmann::json& results) const {
 }
 
 void Trainer::save(Window& window, Progress& bar) {
+    if (open_report_) count(*std::exchange(open_report_, std::nullopt));  // a signal's save comes unforeseen
     const bool is_best = progress_.best_model_checkpoint == folder_of(progress_.step);
     if (!is_best) settle_best(bar);
     std::vector<std::filesystem::path> best;

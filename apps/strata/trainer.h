@@ -69,6 +69,7 @@ class Trainer {
     void announce_kept_outputs(Progress& bar);
     void count(const StepWork& work, Window& window, TrainOutcome& outcome);
     void log(const dist::StepReport& report, Window& window, Progress& bar);
+    void count(dist::StepReport report);
     void evaluate_and_log(Progress& bar);
     void note_best(const nlohmann::json& results, Progress& bar);
     void settle_best(Progress& bar);
@@ -95,8 +96,10 @@ class Trainer {
         std::optional<double> metric;
         std::string folder;
     };
-    std::optional<Best> former_best_;  // spared until the new best checkpoint is known to be whole
-    std::optional<EventFile> events_;  // rank 0's, where they are wanted
+    std::optional<Best> former_best_;              // spared until the new best checkpoint is known to be whole
+    std::optional<EventFile> events_;              // rank 0's, where they are wanted
+    std::optional<dist::StepReport> open_report_;  // the last update's, where a GPU has not said yet how it went
+    double last_loss_ = 0;
     bool log_fails_ = false;
     const optim::Stage* announced_ = nullptr;
     bool kept_outputs_announced_ = false;

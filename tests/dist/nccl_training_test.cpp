@@ -127,6 +127,40 @@ TEST_P(NcclTraining, AStepThatIsNotFiniteChangesNothing) {
     EXPECT_EQ(on_gpu_.storage.group_steps()[4], 1);
 }
 
+/// The host launches an update and goes on: what it does is decided where the gradients lie.
+TEST_P(NcclTraining, AnUpdateDoesNotStopTheHost) {
+    if (GetParam() == optim::OptimizerKind::lamb) GTEST_SKIP() << "its trust ratios come over the host";
+    std::optional<StepReport> open;
+    double last_loss = 0;
+    for (std::int64_t step = 0; step < 4; ++step) {
+        const StepReport expected = on_cpu_.train(step, 0.05);
+        optim::wait_for(nullptr);
+        on_gpu_.storage.enter(step);
+        on_gpu_.storage.zero_gradients();
+        const torch::Tensor loss = on_gpu_.model.loss(mpi_.rank(), mpi_.size());
+        on_gpu_.zero.backward(loss, true);
+        const std::int64_t waits = testing_support::host_waits();
+        const double value = loss.item<double>();
+        StepReport report = on_gpu_.zero.step(
+            {.step = step, .max_grad_norm = 0.05, .loss = value, .leaves_gather = true, .leaves_report = true});
+        EXPECT_EQ(testing_support::host_waits(), waits);
+        EXPECT_FALSE(report.settled);
+        if (open) {
+            on_gpu_.zero.settle(*open);
+            EXPECT_EQ(open->loss, last_loss) << "the report of the step before is still to be had";
+        }
+        open = report;
+        on_gpu_.zero.settle(report);
+        last_loss = report.loss;
+        EXPECT_NEAR(report.loss, expected.loss, 1e-6);
+        EXPECT_NEAR(report.grad_norm, expected.grad_norm, 1e-6 * expected.grad_norm);
+        EXPECT_FALSE(report.skipped);
+        on_gpu_.zero.await_parameters();
+        optim::wait_for(nullptr);
+        ASSERT_LT(distance(on_gpu_.model.parameters(), on_cpu_.model.parameters()), 1e-6) << "step " << step;
+    }
+}
+
 INSTANTIATE_TEST_SUITE_P(Rules, NcclTraining,
                          ::testing::Values(optim::OptimizerKind::adamw, optim::OptimizerKind::sgd,
                                            optim::OptimizerKind::lamb));

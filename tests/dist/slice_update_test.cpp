@@ -87,12 +87,13 @@ class SliceUpdates : public ::testing::TestWithParam<OptimizerKind> {
 
     void update(SliceUpdate& slices, const UpdateControl& control, std::span<GroupTelemetry> telemetry) const {
         const auto hypers = optim::make_hypers(plan_, 0, group_steps_);
-        if (plan_.optimizer.kind != OptimizerKind::lamb) return slices.update(hypers, control, telemetry);
+        slices.set_control(control);
+        if (plan_.optimizer.kind != OptimizerKind::lamb) return slices.update(hypers, telemetry);
         std::vector<double> sums(2 * optim::tensor_of_sums(plan_).size());
-        slices.lamb_moments(hypers, control, sums);
+        slices.lamb_moments(hypers, sums);
         // Rounded, so that both sides go on with the same: the GPU adds in another order.
         for (double& sum : sums) sum = std::round(sum * 1e9) / 1e9;
-        slices.lamb_apply(hypers, control, sums, telemetry);
+        slices.lamb_apply(hypers, sums, telemetry);
     }
 
     void expect_equal() const {
@@ -143,6 +144,42 @@ TEST_P(SliceUpdates, SumSquaresOfGradients) {
     for (std::size_t t = 0; t < tiles_of_cpu.size(); ++t)
         EXPECT_NEAR(tiles_of_gpu[t], tiles_of_cpu[t], 1e-12 * tiles_of_cpu[t]) << t;
     EXPECT_NEAR(gpu_->square_sum(on_gpu_[0] + 3, 9000), optim::square_sum_cpu(host_.param.data() + 3, 9000), 1e-8);
+}
+
+TEST_P(SliceUpdates, DecideWithoutTheHost) {
+    DecisionOnDevice& there = *gpu_->decision();
+    EXPECT_EQ(cpu_->decision(), nullptr);
+    for (const bool counts : {true, false}) {
+        const double loss = 0.75;
+        const std::int64_t waits = testing_support::host_waits();
+        const BufferView sums = there.start_sums(counts, &loss);
+        EXPECT_EQ(sums.count, std::ssize(plan_.groups) + 1);
+        there.decide({0.5, 2.0});
+        EXPECT_EQ(testing_support::host_waits(), waits);
+        std::vector<double> expected(plan_.groups.size());
+        if (counts) cpu_->square_sums(expected);
+        expected.push_back(loss);
+        for (std::size_t g = 0; g < expected.size(); ++g)
+            EXPECT_NEAR(there.sums()[g], expected[g], 1e-12 * expected[g]);
+    }
+}
+
+/// The decision is read where it was made.
+TEST_P(SliceUpdates, DoWhatWasDecided) {
+    if (plan_.optimizer.kind == OptimizerKind::lamb) GTEST_SKIP() << "update() takes its sums over the host";
+    const auto hypers = optim::make_hypers(plan_, 0, group_steps_);
+    for (const double loss : {std::nan(""), 1.0}) {
+        gpu_->decision()->start_sums(true, &loss);
+        gpu_->decision()->decide({0.5, 2.0});
+        gpu_->update(hypers, {});
+        if (std::isnan(loss)) {
+            expect_equal();
+            continue;
+        }
+        const std::span<const double> sums = gpu_->decision()->sums();
+        update(*cpu_, optim::decide(sums.data(), std::ssize(sums) - 1, {0.5, 2.0}), {});
+        expect_equal();
+    }
 }
 
 TEST_P(SliceUpdates, AValueThatIsNotFiniteShowsInItsGroupsSumAlone) {

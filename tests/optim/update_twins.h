@@ -5,6 +5,7 @@
 #ifdef STRATA_WITH_CUDA
 
 #include "kernel_walk.h"
+#include "optim/decision.h"
 #include "tests/support/cuda_stand_in.h"
 
 #include <string>
@@ -32,6 +33,13 @@ inline void add_update_twins() {
     add_pass_twin<Pass::lamb_apply, true>();
     add_pass_twin<Pass::lamb_moments, true>();
     add_pass_twin<Pass::square_sum, true>();
+    testing_support::add_kernel_twin("decide_kernel", [](void** arguments, dim3, dim3) {
+        const auto* const sums = *static_cast<const double**>(arguments[0]);
+        const auto groups = *static_cast<const std::int64_t*>(arguments[1]);
+        const DecisionTerms terms = *static_cast<const DecisionTerms*>(arguments[2]);
+        auto* const control = *static_cast<UpdateControl**>(arguments[3]);
+        return [=] { *control = decide(sums, groups, terms); };
+    });
     testing_support::add_kernel_twin("bin_kernel", [](void** arguments, dim3 grid, dim3 block) {
         const auto* const sums = *static_cast<const SumPair**>(arguments[0]);
         const TileBins bins = *static_cast<const TileBins*>(arguments[1]);

@@ -40,6 +40,7 @@ struct Device {
     std::vector<std::unique_ptr<Stream>> streams;
     std::map<const void*, std::string> kernel_names;
     std::map<const void*, std::size_t> memory;  // what cudaMalloc gave
+    std::map<const void*, std::size_t> pinned;  // what cudaMallocHost gave
     std::vector<std::pair<std::string, KernelTwin>> twins;
     std::atomic<std::int64_t> waits = 0;
     std::atomic<std::int64_t> launches = 0;
@@ -87,11 +88,16 @@ Point& point_of(cudaEvent_t event) {
     return *reinterpret_cast<Point*>(event);
 }
 
-bool is_devices(const void* address) {
-    const auto next = device().memory.upper_bound(address);
-    if (next == device().memory.begin()) return false;
+bool is_in(const std::map<const void*, std::size_t>& blocks, const void* address) {
+    const auto next = blocks.upper_bound(address);
+    if (next == blocks.begin()) return false;
     const auto& [begin, bytes] = *std::prev(next);
     return static_cast<const std::byte*>(address) < static_cast<const std::byte*>(begin) + bytes;
+}
+
+/// Memory that a copy reads and writes when the stream comes to it.
+bool follows_the_stream(const void* address) {
+    return is_in(device().memory, address) || is_in(device().pinned, address);
 }
 
 std::string demangled(const char* name) {
@@ -226,11 +232,27 @@ cudaError_t __wrap_cudaEventSynchronize(cudaEvent_t event) {
     return cudaSuccess;
 }
 
-/// What is not the device's is pageable: CUDA stages what comes from it, and waits for what goes to it.
+cudaError_t __wrap_cudaMallocHost(void** memory, std::size_t bytes) {
+    *memory = std::malloc(bytes + 1);
+    device().pinned[*memory] = bytes;
+    return cudaSuccess;
+}
+
+cudaError_t __wrap_cudaFreeHost(void* memory) {
+    run_all();
+    device().pinned.erase(memory);
+    std::free(memory);
+    return cudaSuccess;
+}
+
+/// What is neither the device's nor pinned is pageable: CUDA stages what comes from it, and waits for what goes to it.
 cudaError_t __wrap_cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaMemcpyKind, cudaStream_t handle) {
-    if (is_devices(from)) {
+    if (follows_the_stream(from)) {
         enqueue(handle, [=] { std::memcpy(to, from, bytes); });
-        if (!is_devices(to)) run_until({&stream_of(handle), stream_of(handle).added});
+        if (!follows_the_stream(to)) {
+            ++device().waits;
+            run_until({&stream_of(handle), stream_of(handle).added});
+        }
     } else {
         const auto* begin = static_cast<const std::byte*>(from);
         enqueue(handle, [to, staged = std::vector<std::byte>(begin, begin + bytes)] {
