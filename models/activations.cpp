@@ -9,24 +9,12 @@
 namespace strata::models {
 namespace {
 
-/// Whether bert.cpp computes the layer for the sequences' first tokens: the last one, unless all below the pooler is
-/// fixed.
-bool first_tokens_only(const BertConfig& config, const std::function<bool(const std::string&)>& trains,
-                       std::int64_t layer) {
-    if (layer + 1 < config.num_hidden_layers) return false;
-    for (const auto& [name, shape] : parameter_shapes(config)) {
-        if (!name.starts_with("bert.pooler.") && !name.starts_with("classifier.") && trains(name)) return true;
-    }
-    return false;
-}
-
 constexpr std::int64_t fp32_bytes = sizeof(float);
 
 /// Walks the network as forward does, in bytes. Sums of rows are fp32 whatever the rest is.
 class Walk {
   public:
-    Walk(const BertConfig& config, const BatchSize& batch, const std::function<bool(const std::string&)>& trains,
-         const StepMemory& memory)
+    Walk(const BertConfig& config, const BatchSize& batch, const Trains& trains, const StepMemory& memory)
         : trains_(trains),
           width_(config.hidden_size * memory.element_bytes),
           inner_width_(config.intermediate_size * memory.element_bytes),
@@ -112,7 +100,7 @@ class Walk {
     /// What comes and goes while all is there that is saved up to here.
     void passing(std::int64_t bytes) { other_ = std::max(other_, saved_ + bytes); }
 
-    const std::function<bool(const std::string&)>& trains_;
+    const Trains& trains_;
     std::int64_t width_, inner_width_;  // bytes of a row
     std::int64_t columns_, heads_, tokens_;
     StepMemory memory_;
@@ -123,8 +111,16 @@ class Walk {
 
 }  // namespace
 
-std::int64_t activation_bytes(const BertConfig& config, const BatchSize& batch,
-                              const std::function<bool(const std::string&)>& trains, const StepMemory& memory) {
+bool first_tokens_only(const BertConfig& config, const Trains& trains, std::int64_t layer) {
+    if (layer + 1 < config.num_hidden_layers) return false;
+    for (const auto& [name, shape] : parameter_shapes(config)) {
+        if (!name.starts_with("bert.pooler.") && !name.starts_with("classifier.") && trains(name)) return true;
+    }
+    return false;
+}
+
+std::int64_t activation_bytes(const BertConfig& config, const BatchSize& batch, const Trains& trains,
+                              const StepMemory& memory) {
     Walk walk(config, batch, trains, memory);
     walk.embeddings(config);
     const std::int64_t tokens = batch.sequences * batch.length;

@@ -26,9 +26,15 @@ struct StepMemory {
     bool recomputes = false;         ///< layers keep their inputs alone (models/recomputed.h)
 };
 
-/// Bytes at the peak of forward and backward over one micro-batch, beyond parameters and gradients. `trains` is asked
-/// for parameters by name.
-std::int64_t activation_bytes(const BertConfig& config, const BatchSize& batch,
-                              const std::function<bool(const std::string&)>& trains, const StepMemory& memory);
+/// Whether the parameter of this name trains.
+using Trains = std::function<bool(const std::string&)>;
+
+/// Whether bert.cpp computes the layer for the sequences' first tokens: the last one, unless all below the pooler is
+/// fixed.
+bool first_tokens_only(const BertConfig& config, const Trains& trains, std::int64_t layer);
+
+/// Bytes at the peak of forward and backward over one micro-batch, beyond parameters and gradients.
+std::int64_t activation_bytes(const BertConfig& config, const BatchSize& batch, const Trains& trains,
+                              const StepMemory& memory);
 
 }  // namespace strata::models

@@ -1,5 +1,6 @@
 #include "models/bias_activation.h"
 
+#include <ATen/record_function.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "models/column_sums.h"
@@ -12,6 +13,7 @@ class BiasActivation : public torch::autograd::Function<BiasActivation> {
   public:
     static torch::Tensor forward(torch::autograd::AutogradContext* context, const torch::Tensor& x,
                                  const torch::Tensor& bias, ActivationKind kind) {
+        RECORD_USER_SCOPE("BiasActivation");
         torch::Tensor out = torch::empty_like(x);
         const std::int64_t width = x.size(1);
         for_kernel_type(x, [&](auto type) {

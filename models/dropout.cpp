@@ -1,5 +1,6 @@
 #include "models/dropout.h"
 
+#include <ATen/record_function.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <utility>
@@ -44,6 +45,7 @@ class PackedDropout : public torch::autograd::Function<PackedDropout> {
   public:
     static torch::Tensor forward(torch::autograd::AutogradContext* context, const torch::Tensor& x,
                                  const LayoutPointer& layout, const DropoutSite& site) {
+        RECORD_USER_SCOPE("PackedDropout");
         context->saved_data["dropout"] = torch::IValue::make_capsule(c10::make_intrusive<Remembered>(layout, site));
         return apply_factors(x, *layout, site);
     }

@@ -108,6 +108,16 @@ void apply_labels(BertConfig& config, const LoadOptions& options, const fs::path
     }
 }
 
+BertConfig with_options(BertConfig config, const LoadOptions& options, const fs::path& folder) {
+    apply_labels(config, options, folder);
+    config.hidden_dropout_prob = options.hidden_dropout_prob.value_or(config.hidden_dropout_prob);
+    config.attention_probs_dropout_prob =
+        options.attention_probs_dropout_prob.value_or(config.attention_probs_dropout_prob);
+    if (options.classifier_dropout) config.classifier_dropout = options.classifier_dropout;
+    config.check((folder / "config.json").string());
+    return config;
+}
+
 /// A head of the same size, trained for the same labels in another order: loaded, it would have to unlearn its classes.
 bool is_reordered(const std::vector<std::string>& theirs, const std::vector<std::string>& ours) {
     return theirs != ours && std::is_permutation(theirs.begin(), theirs.end(), ours.begin(), ours.end());
@@ -172,15 +182,8 @@ std::string LoadReport::summary() const {
 
 LoadedModel load_model(const fs::path& folder, const LoadOptions& options) {
     const BertConfig folder_config = read_bert_config(folder);
-    LoadedModel result{nullptr, folder_config, {}};
-    BertConfig& config = result.config;
-    apply_labels(config, options, folder);
-    config.hidden_dropout_prob = options.hidden_dropout_prob.value_or(config.hidden_dropout_prob);
-    config.attention_probs_dropout_prob =
-        options.attention_probs_dropout_prob.value_or(config.attention_probs_dropout_prob);
-    if (options.classifier_dropout) config.classifier_dropout = options.classifier_dropout;
-    config.check((folder / "config.json").string());
-
+    LoadedModel result{nullptr, with_options(folder_config, options, folder), {}};
+    const BertConfig& config = result.config;
     const WeightFiles weights(folder);
     // Names and shapes are compared before any memory is taken for a model that may not fit.
     const BertForSequenceClassification outline(config, torch::kMeta);
@@ -202,6 +205,17 @@ LoadedModel load_model(const fs::path& folder, const LoadOptions& options) {
             initialise(target, name, config, options.seed);
             result.report.initialised.push_back(name);
         }
+    }
+    return result;
+}
+
+LoadedModel draw_model(const fs::path& folder, const LoadOptions& options) {
+    LoadedModel result{nullptr, with_options(read_bert_config(folder), options, folder), {}};
+    result.model = std::make_shared<BertForSequenceClassification>(result.config);
+    const torch::NoGradGuard no_grad;
+    for (auto& [name, parameter] : result.model->named_parameter_list()) {
+        initialise(parameter, name, result.config, options.seed);
+        result.report.initialised.push_back(name);
     }
     return result;
 }

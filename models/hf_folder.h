@@ -49,6 +49,9 @@ struct LoadedModel {
 /// outputs as there are labels; another size is refused unless `ignore_mismatched_sizes`.
 LoadedModel load_model(const std::filesystem::path& folder, const LoadOptions& options);
 
+/// The same from config.json alone: every parameter is drawn, no weights are read.
+LoadedModel draw_model(const std::filesystem::path& folder, const LoadOptions& options);
+
 /// Parameter names and shapes of the model that load_model would make, in order: no weights are read.
 std::vector<std::pair<std::string, std::vector<std::int64_t>>> parameter_shapes(const BertConfig& config);
 

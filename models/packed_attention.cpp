@@ -1,5 +1,6 @@
 #include "models/packed_attention.h"
 
+#include <ATen/record_function.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <cmath>
@@ -179,6 +180,7 @@ class PackedAttention : public torch::autograd::Function<PackedAttention> {
   public:
     static torch::Tensor forward(torch::autograd::AutogradContext* context, const torch::Tensor& q,
                                  const torch::Tensor& k, const torch::Tensor& v, const c10::intrusive_ptr<Plan>& plan) {
+        RECORD_USER_SCOPE("PackedAttention");
         const torch::Tensor out = torch::empty_like(q);
         const torch::Tensor log_sum_exp = torch::empty({plan->heads, q.size(0)}, q.options().dtype(arithmetic_of(q)));
         if (!plan->begins.empty()) {

@@ -1,5 +1,6 @@
 #include "models/packed_embedding.h"
 
+#include <ATen/record_function.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <algorithm>
@@ -65,6 +66,7 @@ class PackedEmbedding : public torch::autograd::Function<PackedEmbedding> {
                                  const torch::Tensor& types, const torch::Tensor& positions, std::int64_t padding_id,
                                  const torch::Tensor& word_ids, const torch::Tensor& type_ids,
                                  const torch::Tensor& position_ids) {
+        RECORD_USER_SCOPE("PackedEmbedding");
         const std::int64_t rows = word_ids.size(0), width = words.size(1);
         torch::Tensor out = torch::empty({rows, width}, words.options());
         const auto* word = word_ids.const_data_ptr<std::int64_t>();

@@ -1,5 +1,6 @@
 #include "models/residual_norm.h"
 
+#include <ATen/record_function.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <utility>
@@ -89,6 +90,7 @@ class ResidualNorm : public torch::autograd::Function<ResidualNorm> {
                                  const std::optional<torch::Tensor>& bias, const torch::Tensor& residual,
                                  const torch::Tensor& gamma, const torch::Tensor& beta, double epsilon,
                                  const c10::intrusive_ptr<Mask>& mask) {
+        RECORD_USER_SCOPE("ResidualNorm");
         const torch::Tensor s = x ? torch::empty_like(residual) : residual;
         torch::Tensor y = torch::empty_like(residual);
         torch::Tensor moments;

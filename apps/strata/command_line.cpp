@@ -15,7 +15,7 @@ namespace strata::app {
 namespace {
 
 /// Commands that the tables of groups and stages are for.
-constexpr unsigned commands_with_tables = command_train | command_plan | command_lr_find;
+constexpr unsigned commands_with_tables = command_train | command_plan | command_lr_find | command_bench_step;
 
 struct CommandEntry {
     Command command;
@@ -36,6 +36,7 @@ const std::vector<CommandEntry>& commands() {
         {command_predict, "predict", "Write a model's predictions"},
         {command_plan, "plan", "Show groups, rates and memory before any run: no GPU, MPI or data needed"},
         {command_lr_find, "lr-find", "Find a learning rate by a range test, which leaves no trace in the model"},
+        {command_bench_step, "bench step", "Say where the time of a training step goes, and its memory"},
         {command_report, "report", "Draw one run or several as one HTML page", "RUN …", &Config::runs, 1},
         {command_tokenize, "tokenize", "Print the token ids of each line"},
         {command_inspect, "checkpoint inspect", "Say what a checkpoint, or each of a run, holds", "PATH …",

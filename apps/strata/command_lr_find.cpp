@@ -8,6 +8,7 @@
 #include "apps/strata/device.h"
 #include "apps/strata/experiment.h"
 #include "apps/strata/lr_finder.h"
+#include "apps/strata/output_file.h"
 #include "apps/strata/stop_signal.h"
 #include "apps/strata/threads.h"
 #include "apps/strata/train_plan.h"
@@ -18,16 +19,7 @@
 #include "optim/range_test_output.h"
 
 namespace strata::app {
-namespace fs = std::filesystem;
 namespace {
-
-/// A test takes minutes: what would stop its outcome from being written is said before.
-void require_folder_of(const std::string& file, const char* option) {
-    if (file.empty()) return;
-    const fs::path folder = fs::absolute(file).parent_path();
-    if (!fs::is_directory(folder)) user_error("--{} {}: there is no folder {}", option, file, folder.string());
-    if (fs::is_directory(file)) user_error("--{} {}: is a folder; name a file", option, file);
-}
 
 Experiment load(Config config) {
     // Only what is trained on is looked at.

@@ -18,6 +18,7 @@ void say(const dist::Communicator& communicator, const std::string& text);
 
 int run_train(const Config& config, dist::MpiCommunicator& communicator);
 int run_lr_find(const Config& config, dist::MpiCommunicator& communicator);
+int run_bench_step(const Config& config, dist::MpiCommunicator& communicator);
 int run_evaluate(const Config& config, dist::MpiCommunicator& communicator);
 int run_predict(const Config& config, dist::MpiCommunicator& communicator);
 

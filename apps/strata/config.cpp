@@ -220,6 +220,7 @@ void validate_run(const Config& config) {
     require_positive(config.logging_steps, "logging_steps");
     require_positive(config.save_steps, "save_steps");
     require_positive(config.ranks, "ranks");
+    require_positive(config.bench_steps, "steps");
     require_not_negative(static_cast<double>(config.save_total_limit), "save_total_limit");
     require_not_negative(static_cast<double>(config.seed), "seed");
     if (config.eval_steps) require_positive(*config.eval_steps, "eval_steps");

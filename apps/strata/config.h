@@ -174,6 +174,9 @@ struct Config {
     bool each_group = false;
     std::string range_stage;
 
+    // bench step
+    std::int64_t bench_steps = 20;
+
     // Logging, evaluation, saving
     std::int64_t logging_steps = 500;
     std::string report_to = "tensorboard";

@@ -1,6 +1,7 @@
 #include "apps/strata/experiment.h"
 
 #include <algorithm>
+#include <random>
 #include <set>
 
 #include "apps/strata/experiment_data.h"
@@ -86,12 +87,10 @@ optim::Manifest manifest_of(const models::Model& model) {
     return manifest;
 }
 
-Experiment load_for_training(const Config& config) {
-    require_option(config.train_file, "train_file",
-                   "name the training data: .tsv, .csv or .jsonl; images: an IDX file");
-    if (!config.torchscript.empty()) return load_script_for_training(config);
-    require_option(config.model_name_or_path, "model_name_or_path",
-                   "name the Hugging Face folder to start from, or a module with --torchscript");
+namespace {
+
+/// Labels, tokenizer, data: all but the network.
+Experiment load_texts(const Config& config) {
     Experiment experiment;
     experiment.model_source = experiment.tokenizer_folder = config.model_name_or_path;
     const auto head = models::read_bert_config(config.model_name_or_path);
@@ -100,12 +99,62 @@ Experiment load_for_training(const Config& config) {
     experiment.tokenizer = load_tokenizer(config, head);
     experiment.sequence_limit = sequence_limit(config, head);
     load_training_data(config, experiment);
+    return experiment;
+}
+
+models::LoadOptions load_options(const Config& config, const data::LabelSet& labels) {
     auto options = load_options(config);
-    options.labels = models::HeadLabels{experiment.labels.names, experiment.labels.regression};
-    const models::LoadedModel loaded = models::load_model(config.model_name_or_path, options);
+    options.labels = models::HeadLabels{labels.names, labels.regression};
+    return options;
+}
+
+/// Inputs of `length` tokens that say nothing, of two classes in turn.
+std::shared_ptr<const Corpus> drawn_texts(std::int64_t samples, std::int64_t length, std::int64_t vocabulary,
+                                          std::uint64_t seed) {
+    auto tokens = std::make_shared<data::TokenSequences>();
+    std::mt19937_64 draw(seed);
+    data::Dataset dataset;
+    dataset.has_labels = true;
+    for (std::int64_t i = 0; i < samples; ++i) {
+        for (std::int64_t t = 0; t < length; ++t)
+            tokens->ids.push_back(static_cast<std::int32_t>(draw() % static_cast<std::uint64_t>(vocabulary)));
+        tokens->end_input(static_cast<std::size_t>(length));
+        dataset.examples.push_back({"", std::nullopt, static_cast<double>(i % 2)});
+    }
+    return std::make_shared<TextCorpus>(dataset, *tokens, tokens);
+}
+
+}  // namespace
+
+Experiment load_for_training(const Config& config) {
+    require_option(config.train_file, "train_file",
+                   "name the training data: .tsv, .csv or .jsonl; images: an IDX file");
+    if (!config.torchscript.empty()) return load_script_for_training(config);
+    require_option(config.model_name_or_path, "model_name_or_path",
+                   "name the Hugging Face folder to start from, or a module with --torchscript");
+    Experiment experiment = load_texts(config);
+    const models::LoadedModel loaded =
+        models::load_model(config.model_name_or_path, load_options(config, experiment.labels));
     experiment.network = loaded.model;
     experiment.load_report = loaded.report.summary();
     return experiment;
+}
+
+Experiment load_texts_for_training(const Config& config, std::int64_t samples) {
+    require_option(config.model_name_or_path, "model_name_or_path", "name a folder with a config.json");
+    if (!config.train_file.empty()) return load_texts(config);
+    const auto model = models::read_bert_config(config.model_name_or_path);
+    Experiment experiment;
+    experiment.model_source = config.model_name_or_path;
+    experiment.labels = {false, numbered_labels(2)};
+    experiment.sequence_limit = sequence_limit(config, model);
+    experiment.train =
+        drawn_texts(samples, experiment.sequence_limit, model.vocab_size, static_cast<std::uint64_t>(config.seed));
+    return experiment;
+}
+
+void draw_network(const Config& config, Experiment& experiment) {
+    experiment.network = models::draw_model(config.model_name_or_path, load_options(config, experiment.labels)).model;
 }
 
 Experiment load_for_inference(const Config& config, bool needs_labels) {

@@ -59,6 +59,13 @@ data::ReadOptions read_options(const Config& config, data::Split split);
 /// outputs.
 Experiment load_for_training(const Config& config);
 
+/// The same for speed alone, from a folder with a config.json: texts without a network yet; where there is no
+/// train_file, `samples` inputs, each of as many drawn tokens as an input may have.
+Experiment load_texts_for_training(const Config& config, std::int64_t samples);
+
+/// Gives it the network that load_for_training would, but every weight is drawn.
+void draw_network(const Config& config, Experiment& experiment);
+
 /// For evaluate and predict: labels come from the model, numbers where it has no names. `needs_labels` refuses data
 /// without them.
 Experiment load_for_inference(const Config& config, bool needs_labels);

@@ -40,6 +40,7 @@ std::string host_name() {
 int dispatch(const CommandLine& line, dist::MpiCommunicator& communicator) {
     if (line.command == command_train) return run_train(line.config, communicator);
     if (line.command == command_lr_find) return run_lr_find(line.config, communicator);
+    if (line.command == command_bench_step) return run_bench_step(line.config, communicator);
     if (line.command == command_evaluate) return run_evaluate(line.config, communicator);
     return run_predict(line.config, communicator);
 }
@@ -111,7 +112,8 @@ int run(int argc, char** argv) {
             if (launch.rank == 0) std::printf("%s", line.help_text.c_str());
             return exit_done;
         }
-        constexpr unsigned distributed = command_train | command_lr_find | command_evaluate | command_predict;
+        constexpr unsigned distributed =
+            command_train | command_lr_find | command_bench_step | command_evaluate | command_predict;
         if ((line.command & distributed) == 0) return run_alone(line);
     } catch (const std::exception& error) {
         // Every rank reads the same arguments; one message is enough.

@@ -6,7 +6,7 @@
 namespace strata::app {
 namespace {
 
-constexpr unsigned step_commands = command_train | command_lr_find;  // those that make training steps
+constexpr unsigned step_commands = command_train | command_lr_find | command_bench_step;  // that make training steps
 constexpr unsigned checkpoint_commands =
     command_inspect | command_verify | command_export | command_average | command_diff;
 constexpr unsigned plan_commands = step_commands | command_plan;
@@ -72,7 +72,7 @@ std::vector<Option> make_table() {
          "model"},
         {"torchscript",
          &C::torchscript,
-         data_commands,
+         data_commands & ~command_bench_step,
          model,
          "Instead of a folder: a module saved by torch.jit; of one tensor (images, features) or of input_ids and masks",
          "",
@@ -96,7 +96,7 @@ std::vector<Option> make_table() {
          ""},
         {"ignore_mismatched_sizes",
          &C::ignore_mismatched_sizes,
-         model_commands & ~command_tokenize,
+         model_commands & ~(command_tokenize | command_bench_step),
          model,
          "Start a new head when the folder's head has another number of labels",
          "",
@@ -128,7 +128,7 @@ std::vector<Option> make_table() {
          ""},
         {"frozen_batch_norm",
          &C::frozen_batch_norm,
-         step_commands,
+         command_train | command_lr_find,
          model,
          "BatchNorm follows the data in frozen layers too; without it they keep their statistics, and use them",
          "",
@@ -136,7 +136,7 @@ std::vector<Option> make_table() {
          ""},
         {"cache_frozen",
          &C::cache_frozen,
-         plan_commands,
+         plan_commands & ~command_bench_step,
          model,
          "Keep what a wholly frozen backbone makes of each training sample, on every rank, so that later epochs of the "
          "stage cost its head alone; 'auto': where that changes no bit, so not with frozen_dropout",
@@ -228,7 +228,7 @@ std::vector<Option> make_table() {
          ""},
         {"image_mean",
          &C::image_mean,
-         step_commands | command_evaluate | command_predict,
+         command_train | command_lr_find | command_evaluate | command_predict,
          data,
          "Images: subtracted from pixels in [0, 1], one number or one a channel; default: the module's training's, "
          "else 0",
@@ -237,7 +237,7 @@ std::vector<Option> make_table() {
          ""},
         {"image_std",
          &C::image_std,
-         step_commands | command_evaluate | command_predict,
+         command_train | command_lr_find | command_evaluate | command_predict,
          data,
          "Images: what they are then divided by; default: the module's training's, else 1",
          "",
@@ -582,6 +582,8 @@ std::vector<Option> make_table() {
          {},
          ""},
 
+        {"steps", &C::bench_steps, command_bench_step, "Measurement", "Steps to measure", "", {}, ""},
+
         {"logging_steps", &C::logging_steps, command_train, reports, "Log each so many updates", "", {}, ""},
         {"report_to",
          &C::report_to,
@@ -667,7 +669,7 @@ std::vector<Option> make_table() {
          ""},
         {"progress",
          &C::progress,
-         step_commands | command_evaluate | command_predict,
+         command_train | command_lr_find | command_evaluate | command_predict,
          reports,
          "A bar on a terminal, plain lines elsewhere",
          "",
@@ -685,9 +687,9 @@ std::vector<Option> make_table() {
          ""},
         {"json",
          &C::json,
-         command_plan | command_lr_find | command_diff,
+         command_plan | command_lr_find | command_diff | command_bench_step,
          outputs,
-         "Write the plan, the range test, or the difference, as JSON to this file",
+         "Write the plan, the range test, the difference or what was measured, as JSON to this file",
          "",
          {},
          ""},

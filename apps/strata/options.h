@@ -27,6 +27,7 @@ enum Command : unsigned {
     command_export = 1u << 9,
     command_diff = 1u << 10,
     command_average = 1u << 11,
+    command_bench_step = 1u << 12,
 };
 
 struct Option {

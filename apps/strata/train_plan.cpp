@@ -123,6 +123,17 @@ int state_copies(const Config& config, int ranks, std::int64_t ranks_per_host) {
     return ranks / static_cast<int>(ranks_per_host);
 }
 
+/// All ranks', that an update is cut into.
+std::int64_t micro_batches(const Config& config, int ranks) {
+    const std::int64_t count =
+        config.micro_batches > 0 ? config.micro_batches : config.gradient_accumulation_steps * ranks;
+    if (count < ranks) {
+        user_error("micro_batches is {}, but there are {} ranks; each needs at least one: raise it or use fewer ranks",
+                   count, ranks);
+    }
+    return count;
+}
+
 }  // namespace
 
 std::vector<optim::StageConfig> stages_of(const Config& config) {
@@ -131,14 +142,14 @@ std::vector<optim::StageConfig> stages_of(const Config& config) {
     return stages;
 }
 
+std::int64_t global_batch_size(const Config& config, int ranks) {
+    return config.per_device_train_batch_size * micro_batches(config, ranks);
+}
+
 RunLength run_length(const Config& config, std::optional<std::int64_t> samples, int ranks) {
     RunLength length{};
-    length.micro_batches = config.micro_batches > 0 ? config.micro_batches : config.gradient_accumulation_steps * ranks;
-    if (length.micro_batches < ranks) {
-        user_error("micro_batches is {}, but there are {} ranks; each needs at least one: raise it or use fewer ranks",
-                   length.micro_batches, ranks);
-    }
-    length.global_batch_size = config.per_device_train_batch_size * length.micro_batches;
+    length.micro_batches = micro_batches(config, ranks);
+    length.global_batch_size = global_batch_size(config, ranks);
     if (samples) {
         if (*samples < ranks) {
             user_error("{}: {} training samples for {} ranks; every rank needs at least one: use fewer ranks",

@@ -21,6 +21,9 @@ struct RunLength {
 /// The stages of the [[stage]] tables; none where there are no tables.
 std::vector<optim::StageConfig> stages_of(const Config& config);
 
+/// Samples an update is made from.
+std::int64_t global_batch_size(const Config& config, int ranks);
+
 /// `samples` is unknown for a plan made before there is data; then max_steps or stages whose lengths are
 /// updates must say how long it is. Throws UserError for stages in epochs without samples.
 RunLength run_length(const Config& config, std::optional<std::int64_t> samples, int ranks);

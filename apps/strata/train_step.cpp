@@ -1,5 +1,6 @@
 #include "apps/strata/train_step.h"
 
+#include <ATen/record_function.h>
 #include <fmt/format.h>
 
 #include <numeric>
@@ -79,7 +80,10 @@ MadeStep TrainStep::make(std::int64_t step, bool telemetry, bool next,
         for (const Loss& loss : losses) sum = sum.defined() ? sum + loss.value : loss.value.to(torch::kFloat64);
         input.loss_there = sum.const_data_ptr<double>();
     }
-    made.report = optimizer_.step(input);
+    {
+        RECORD_USER_SCOPE("optimizer");
+        made.report = optimizer_.step(input);
+    }
     buffers_.settle(made.work.own_samples, made.report.skipped);
     return made;
 }
@@ -100,9 +104,15 @@ std::vector<TrainStep::MicroBatch> TrainStep::own_micro_batches(Samples batch) c
     return own;
 }
 
+Batch TrainStep::batch_of(const MicroBatch& part, StepWork& work) const {
+    RECORD_USER_SCOPE("input");
+    const PhaseTimer timer(work.input_seconds);
+    return experiment_.train->batch(part.samples, part.first_position);
+}
+
 /// The part of the step's loss that is of these samples: their sum divided by the count of all samples, so that summing
 /// over ranks and micro-batches gives the global mean.
-torch::Tensor TrainStep::loss_of(const MicroBatch& part, std::int64_t step, std::int64_t batch_size) {
+torch::Tensor TrainStep::loss_of(const MicroBatch& part, std::int64_t step, StepWork& work) {
     const models::DropoutKey dropout{static_cast<std::uint64_t>(config_.seed), step};
     torch::Tensor logits;
     std::vector<double> labels;
@@ -112,11 +122,11 @@ torch::Tensor TrainStep::loss_of(const MicroBatch& part, std::int64_t step, std:
         logits = experiment_.model().forward_from(frozen_outputs_.rows(part.samples).to(device_), positions, dropout);
         labels = experiment_.train->labels_of(part.samples);
     } else {
-        Batch batch = experiment_.train->batch(part.samples, part.first_position);
+        Batch batch = batch_of(part, work);
         logits = experiment_.model().forward(on_device(std::move(batch.input), device_), dropout);
         labels = std::move(batch.labels);
     }
-    return models::loss_sum(logits, labels, experiment_.regression()) / static_cast<double>(batch_size);
+    return models::loss_sum(logits, labels, experiment_.regression()) / static_cast<double>(work.samples);
 }
 
 /// All micro-batches of this rank; gradients add up in storage, and leave. Returns the loss of each.
@@ -138,12 +148,14 @@ std::vector<TrainStep::Loss> TrainStep::forward_backward(std::int64_t step, Step
         torch::Tensor loss;
         if (!part.samples.empty()) {
             communicator_.activity().enter_part("forward");
+            RECORD_USER_SCOPE("forward");
             const PhaseTimer timer(work.forward_seconds);
             work.own_samples += static_cast<std::int64_t>(part.samples.size());
-            loss = loss_of(part, step, work.samples);
+            loss = loss_of(part, step, work);
             losses.push_back({part.index, loss.detach()});
         }
         communicator_.activity().enter_part("backward");
+        RECORD_USER_SCOPE("backward");
         const PhaseTimer timer(work.backward_seconds);
         optimizer_.backward(loss, &part == &own.back());
     }

@@ -25,6 +25,7 @@ struct StepWork {
     std::int64_t own_samples = 0;  ///< that this rank computed
     std::int64_t tokens = 0;
     double forward_seconds = 0;
+    double input_seconds = 0;  ///< of those, until the batches were there
     double backward_seconds = 0;
     std::int64_t backbone_samples = 0;  ///< that went through the whole network: all, or those not kept yet
 };
@@ -76,7 +77,8 @@ class TrainStep {
     };
 
     std::vector<MicroBatch> own_micro_batches(Samples batch) const;
-    torch::Tensor loss_of(const MicroBatch& part, std::int64_t step, std::int64_t batch_size);
+    Batch batch_of(const MicroBatch& part, StepWork& work) const;
+    torch::Tensor loss_of(const MicroBatch& part, std::int64_t step, StepWork& work);
     std::vector<Loss> forward_backward(std::int64_t step, StepWork& work);
     std::vector<double> read(const std::vector<Loss>& losses) const;
 

@@ -14,7 +14,10 @@
 namespace strata::app {
 namespace {
 
+using testing::AllOf;
+using testing::AnyOf;
 using testing::HasSubstr;
+using testing::Not;
 
 CommandLine parse(std::vector<const char*> arguments) {
     arguments.insert(arguments.begin(), "strata");
@@ -156,6 +159,9 @@ TEST(CommandLine, a_command_of_two_words_takes_paths) {
     EXPECT_THAT(error_of({"checkpoint"}), HasSubstr("unknown command 'checkpoint'"));
     EXPECT_THAT(parse({"checkpoint", "--help"}).help_text, HasSubstr("checkpoint verify"));
     EXPECT_THAT(parse({"checkpoint", "verify", "--help"}).help_text, HasSubstr("--checkpoints"));
+    const std::string bench = parse({"bench", "step", "--help"}).help_text;
+    EXPECT_THAT(bench, AllOf(HasSubstr("--steps"), HasSubstr("--bf16"), HasSubstr("--policy"), HasSubstr("[[stage]]")));
+    EXPECT_THAT(bench, Not(AnyOf(HasSubstr("--output_dir"), HasSubstr("--torchscript"))));
 }
 
 TEST(OptionTable, names_are_unique) {
