@@ -44,7 +44,8 @@ def run_strata(options, cores, bf16, ranks):
         subprocess.run(command, check=True, env={**os.environ, "OMP_NUM_THREADS": str(cores // ranks)},
                        stdout=subprocess.DEVNULL)
         result = json.loads(pathlib.Path(out, "run", "all_results.json").read_text())
-        lines = [json.loads(l) for l in pathlib.Path(out, "run", "metrics.jsonl").read_text().splitlines()]
+        metrics = pathlib.Path(out, "run", "metrics.jsonl")  # not there for less than logging_steps
+        lines = [json.loads(l) for l in metrics.read_text().splitlines()] if metrics.exists() else []
         phases = {k: statistics.mean(l["seconds"][k] for l in lines) for k in lines[0]["seconds"]} if lines else {}
         return {"tokens_per_second": result["train_tokens_per_second"], "seconds": result["train_runtime"],
                 "accuracy": result["eval_accuracy"], "seconds_per_step": phases}
