@@ -1,24 +1,26 @@
 #include "core/heap.h"
 
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cstdint>
 #include <cstdlib>
 #include <initializer_list>
 
-#ifdef __GLIBC__
-#include <malloc.h>
-#endif
-
 namespace strata {
 
-void keep_freed_memory() {
-#ifdef __GLIBC__
-    for (const char* variable :
-         {"GLIBC_TUNABLES", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "MALLOC_TOP_PAD_"}) {
-        if (std::getenv(variable) != nullptr) return;
-    }
-    ::mallopt(M_MMAP_THRESHOLD, 32 << 20);  // the most that glibc takes; what is larger is no tensor of a step
-    ::mallopt(M_TRIM_THRESHOLD, 1 << 30);
-    ::mallopt(M_TOP_PAD, 16 << 20);
+void prefer_large_pages([[maybe_unused]] void* data, [[maybe_unused]] std::size_t bytes) {
+#ifdef MADV_HUGEPAGE
+    const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
+    const auto first = (reinterpret_cast<std::uintptr_t>(data) + page - 1) / page * page;
+    const auto last = (reinterpret_cast<std::uintptr_t>(data) + bytes) / page * page;
+    if (first < last) ::madvise(reinterpret_cast<void*>(first), last - first, MADV_HUGEPAGE);
 #endif
+}
+
+void forget_old_products() {
+    // A step has about thirty, however many layers: room for this step's and the one before.
+    for (const char* variable : {"LRU_CACHE_CAPACITY", "ONEDNN_PRIMITIVE_CACHE_CAPACITY"}) ::setenv(variable, "64", 0);
 }
 
 }  // namespace strata

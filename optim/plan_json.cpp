@@ -168,6 +168,7 @@ nlohmann::json plan_json(const Plan& plan, const std::optional<ModelCosts>& cost
         stages.back()["kept_output_bytes"] = own.kept_bytes;
         stages.back()["activations"] = {
             {"estimated_bytes", own.activation_bytes}, {"sequences", costs->sequences}, {"length", costs->length}};
+        stages.back()["process_bytes"] = costs->process_bytes;
     }
     return {{"policy", policy_name(plan.policy)},
             {"optimizer", optimizer_json(plan.optimizer)},

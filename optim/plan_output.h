@@ -19,8 +19,9 @@ struct ModelCosts {
         std::int64_t activation_bytes = 0;  // an estimate, for one full micro-batch
         std::int64_t kept_bytes = 0;        // of the outputs of a frozen backbone
     };
-    std::int64_t sequences = 0;  // of a full micro-batch
-    std::int64_t length = 0;     // of a sequence, in tokens
+    std::int64_t sequences = 0;      // of a full micro-batch
+    std::int64_t length = 0;         // of a sequence, in tokens
+    std::int64_t process_bytes = 0;  // resident beside all that, on a CPU
     std::vector<OfStage> stages;
 };
 
@@ -35,12 +36,12 @@ std::string plan_csv(const Plan& plan);
 /// {policy, optimizer, stages: [{name, first_step, end_step, learning_rate, schedule, warmup_steps, schedule_options:
 /// {what is in force}, on_unfreeze, groups: [{name, trainable, multiplier, learning_rate: {start, peak, end}}],
 /// memory: [bytes per rank], traffic: {reduce_bytes, gather_bytes, across_bytes}, and with `costs` kept_output_bytes
-/// and activations: {estimated_bytes, sequences, length}}], groups: [{name, parameters: [names], elements, multiplier,
-/// trainable, learning_rate: {start, peak, end}, weight_decay, overrides, segments: [{name, shape, offset, elements,
-/// decays, weight_decay, reason}]}], transitions: [{step, stage, group, kind, keeps_state}], elements,
-/// trainable_elements, parameters, total_steps, world_size, replicas, zero_stage, memory: [bytes per rank], hash,
-/// update_hash}. A group's `trainable` is at the first step, its learning_rate over the whole run, `overrides` what it
-/// has of its own
+/// and activations: {estimated_bytes, sequences, length}, process_bytes}], groups: [{name, parameters: [names],
+/// elements, multiplier, trainable, learning_rate: {start, peak, end}, weight_decay, overrides, segments: [{name,
+/// shape, offset, elements, decays, weight_decay, reason}]}], transitions: [{step, stage, group, kind, keeps_state}],
+/// elements, trainable_elements, parameters, total_steps, world_size, replicas, zero_stage, memory: [bytes per rank],
+/// hash, update_hash}. A group's `trainable` is at the first step, its learning_rate over the whole run, `overrides`
+/// what it has of its own
 /// ({} for most); the plan's `memory` is that of the stage that takes most. Doubles read back exactly.
 nlohmann::json plan_json(const Plan& plan, const std::optional<ModelCosts>& costs = std::nullopt);
 

@@ -238,9 +238,8 @@ std::string cost_heading(const std::optional<ModelCosts>& costs) {
     if (!costs) return "Memory of each rank, activations apart, and what it sends for each update\n\n";
     return fmt::format(
         "Memory of each rank, and what it sends for each update; activations: an estimate for {} sequences of {} "
-        "tokens "
-        "at once\n\n",
-        costs->sequences, costs->length);
+        "tokens at once.\nThe process itself takes about {} more, and the data what it takes\n\n",
+        costs->sequences, costs->length, byte_text(costs->process_bytes));
 }
 
 }  // namespace

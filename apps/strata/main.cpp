@@ -17,6 +17,7 @@
 #include "dist/launch_environment.h"
 #include "dist/mpi_communicator.h"
 #include "dist/mpi_environment.h"
+#include "models/tensor_heap.h"
 
 namespace strata::app {
 namespace {
@@ -129,6 +130,7 @@ int run(int argc, char** argv) {
 }  // namespace strata::app
 
 int main(int argc, char** argv) {
-    strata::keep_freed_memory();
+    strata::forget_old_products();
+    strata::models::keep_tensors_in_heap();
     return strata::app::run(argc, argv);
 }

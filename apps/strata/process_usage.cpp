@@ -20,10 +20,6 @@ std::int64_t status_bytes(const std::string& name) {
 
 }  // namespace
 
-std::int64_t resident_bytes() {
-    return status_bytes("VmRSS");
-}
-
 std::int64_t peak_resident_bytes() {
     return status_bytes("VmHWM");
 }

@@ -5,10 +5,7 @@
 
 namespace strata::app {
 
-/// Bytes that are resident now.
-std::int64_t resident_bytes();
-
-/// The most that was resident since the last call of forget_peak(), or since the process began where the kernel does
+/// The most bytes that were resident since the last call of forget_peak(), or since the process began where the kernel does
 /// not let it be forgotten.
 std::int64_t peak_resident_bytes();
 void forget_peak();

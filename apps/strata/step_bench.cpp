@@ -163,10 +163,11 @@ double mean_operations(const Config& config, const Experiment& experiment, const
 void fill_memory(StepBench& bench, const Config& config, const optim::Plan& plan, int owner,
                  dist::Communicator& communicator) {
     const auto costs = model_costs(config, plan, std::nullopt);
-    bench.memory_taken = std::max<std::int64_t>(0, peak_resident_bytes() - bench.memory_before);
+    bench.memory_peak = peak_resident_bytes();
     bench.activations = costs->stages.front().activation_bytes;
-    bench.memory_planned = optim::memory_per_rank(plan, owner, 0).sum() + bench.activations;
-    for (std::int64_t* bytes : {&bench.memory_before, &bench.memory_taken, &bench.memory_planned})
+    bench.process = costs->process_bytes;
+    bench.memory_planned = optim::memory_per_rank(plan, owner, 0).sum() + bench.activations + bench.process;
+    for (std::int64_t* bytes : {&bench.memory_peak, &bench.memory_planned})
         *bytes = communicator.all_reduce_max(*bytes);
 }
 
@@ -178,7 +179,6 @@ StepBench measure_steps(const Config& config, Experiment& experiment, dist::Comm
     bench.threads = thread_count();
     bench.steps = config.bench_steps;
     forget_peak();
-    bench.memory_before = resident_bytes();
     dist::collectively(communicator, "making the model", [&] { draw_network(config, experiment); });
     const int per_host = ranks_per_host(config, communicator);
     const auto [plan, length] = dist::collectively(communicator, "planning", [&] {

@@ -46,9 +46,9 @@ struct StepBench {
     double least_seconds() const { return operations / operations_per_second; }
 
     // Of the rank that takes most.
-    std::int64_t memory_before = 0;   ///< resident before there was a model: program, libraries, data
-    std::int64_t memory_taken = 0;    ///< beyond that, at the peak
-    std::int64_t memory_planned = 0;  ///< parameters, gradients, state, activations: what `strata plan` says
+    std::int64_t memory_peak = 0;     ///< resident, of the whole process, before the profile
+    std::int64_t memory_planned = 0;  ///< parameters, gradients, state, activations, process: what `strata plan` says
+    std::int64_t process = 0;         ///< of that, not in tensors
     std::int64_t activations = 0;     ///< of that
     std::int64_t tensors_taken = 0;   ///< by tensors that come and go in a step, at their peak
     double page_faults = 0;           ///< of a step, mean

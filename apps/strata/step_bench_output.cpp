@@ -65,13 +65,12 @@ std::string limit_text(const StepBench& bench) {
 }
 
 std::string memory_text(const StepBench& bench) {
-    const auto taken = static_cast<double>(bench.memory_taken), planned = static_cast<double>(bench.memory_planned);
+    const auto peak = static_cast<double>(bench.memory_peak), planned = static_cast<double>(bench.memory_planned);
     return fmt::format(
-        "Memory of a rank: {} at the peak beyond {} for program and data; the plan says ~{}: {:.2f} of it.\n"
+        "Memory of a rank: {} at the peak; the plan says ~{}, {} of it for the process itself: {:.2f} of it.\n"
         "Tensors within a step: {} at their peak; the plan says ~{}. {:.0f} page faults a step.\n",
-        optim::byte_text(bench.memory_taken), optim::byte_text(bench.memory_before),
-        optim::byte_text(bench.memory_planned), taken / planned, optim::byte_text(bench.tensors_taken),
-        optim::byte_text(bench.activations), bench.page_faults);
+        optim::byte_text(bench.memory_peak), optim::byte_text(bench.memory_planned), optim::byte_text(bench.process),
+        peak / planned, optim::byte_text(bench.tensors_taken), optim::byte_text(bench.activations), bench.page_faults);
 }
 
 }  // namespace
@@ -118,9 +117,9 @@ nlohmann::json step_bench_json(const StepBench& bench) {
               {"tokens_per_second", bench.tokens / bench.least_seconds()},
               {"reached", bench.least_seconds() / bench.seconds.whole}}},
             {"memory",
-             {{"before_bytes", bench.memory_before},
-              {"taken_bytes", bench.memory_taken},
+             {{"peak_bytes", bench.memory_peak},
               {"planned_bytes", bench.memory_planned},
+              {"process_bytes", bench.process},
               {"activation_bytes", bench.activations},
               {"tensor_bytes", bench.tensors_taken},
               {"page_faults", bench.page_faults}}}};

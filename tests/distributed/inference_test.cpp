@@ -115,7 +115,7 @@ TEST_F(Inference, plan_writes_json_and_csv_without_mpi) {
     ASSERT_EQ(plan["groups"].size(), 5u);
     EXPECT_EQ(plan["groups"][0]["name"], "embeddings");
     EXPECT_NEAR(plan["groups"][0]["multiplier"].get<double>(), 0.8 * 0.8 * 0.8 * 0.8, 1e-12);
-    EXPECT_THAT(job.output, HasSubstr("an estimate for 8 sequences of 64 tokens at once"));
+    EXPECT_THAT(job.output, HasSubstr("an estimate for 8 sequences of 64 tokens at once."));
     // Of its three layers the last keeps the first token of each sequence alone.
     EXPECT_GT(plan["stages"][0]["activations"]["estimated_bytes"].get<double>(), 8 * 64 * 2 * (8 * 32 + 2 * 64) * 4);
     EXPECT_EQ(plan["stages"][0]["kept_output_bytes"], 0);

@@ -148,16 +148,17 @@ TEST(PlanTable, ShowsEachStage) {
 
 TEST(PlanOutput, ShowsWhatTheModelTakesWhereThatIsKnown) {
     const Plan plan = staged_plan();
-    ModelCosts costs{8, 128, {}};
+    ModelCosts costs{8, 128, 200 << 20, {}};
     for (std::size_t s = 0; s < plan.stages.size(); ++s) costs.stages.push_back({10 << 20, s == 0 ? 3 << 10 : 0});
     const std::string table = plan_table(plan, costs);
-    EXPECT_THAT(table, AllOf(HasSubstr("an estimate for 8 sequences of 128 tokens"), HasSubstr("kept outputs"),
-                             HasSubstr("3.0 KiB"), HasSubstr("~10.0 MiB")));
+    EXPECT_THAT(table, AllOf(HasSubstr("an estimate for 8 sequences of 128 tokens"), HasSubstr("about 200.0 MiB more"),
+                             HasSubstr("kept outputs"), HasSubstr("3.0 KiB"), HasSubstr("~10.0 MiB")));
     EXPECT_THAT(plan_table(plan), AllOf(HasSubstr("activations apart"), Not(HasSubstr("kept outputs"))));
     const nlohmann::json stage = plan_json(plan, costs)["stages"][0];
     EXPECT_EQ(stage["kept_output_bytes"], 3 << 10);
     EXPECT_EQ(stage["activations"]["estimated_bytes"], 10 << 20);
     EXPECT_EQ(stage["activations"]["length"], 128);
+    EXPECT_EQ(stage["process_bytes"], 200 << 20);
     EXPECT_FALSE(plan_json(plan)["stages"][0].contains("activations"));
 }
 
