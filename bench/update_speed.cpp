@@ -2,10 +2,11 @@
 //
 //   OMP_NUM_THREADS=T update_speed ELEMENTS GROUPS UPDATES
 //
-// For each line of standard input one round, printed as {"update_ms", "triad_ms", "in_place_ms"}, each the least of
-// UPDATES passes. The triad is a = b + s c over fp32 arrays of 7/3 as many elements: an update reads 16 bytes of an
-// element and writes 12. Its processor also reads the lines of a that it writes; in place, a = a + s b, it does not,
-// like the update, which writes what it has read.
+// For each line of standard input one round, printed as {"update_ms", "clipped_ms", "triad_ms", "in_place_ms"}, each
+// the least of UPDATES passes. Clipped is with the global norm and its clip coefficient before it, as in training,
+// whose default is --max_grad_norm 1. The triad is a = b + s c over fp32 arrays of 7/3 as many elements: an update
+// reads 16 bytes of an element and writes 12. Its processor also reads the lines of a that it writes; in place, a = a +
+// s b, it does not, like the update, which writes what it has read.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -13,16 +14,31 @@
 #include <cstdio>
 #include <cstdlib>
 #include <iostream>
+#include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
+#include "core/heap.h"
+#include "optim/decision.h"
 #include "optim/fused_update.h"
 #include "optim/plan.h"
 
 namespace strata::optim {
 namespace {
 
-using Floats = std::vector<float>;
+/// On large pages, as the arenas of a training's groups are.
+class Floats {
+  public:
+    Floats(std::size_t size, float value = 0.0F) : data_(std::make_unique_for_overwrite<float[]>(size)) {
+        prefer_large_pages(data_.get(), size * sizeof(float));
+        std::fill_n(data_.get(), size, value);
+    }
+    float* data() { return data_.get(); }
+
+  private:
+    std::unique_ptr<float[]> data_;
+};
 
 /// The least of so many runs, in milliseconds.
 template <typename Function>
@@ -46,7 +62,8 @@ class Update {
           gradients_(size_of(elements), 1e-3F),
           first_(size_of(elements)),
           second_(size_of(elements)),
-          steps_(plan_.groups.size()) {
+          steps_(plan_.groups.size()),
+          sums_(plan_.groups.size() + 1) {
         std::int64_t at = 0;
         for (std::size_t g = 0; g < plan_.groups.size(); ++g) {
             UpdateSpan span;
@@ -62,10 +79,16 @@ class Update {
         }
     }
 
-    void make() {
+    void make(const UpdateControl& control = {}) {
         for (auto& step : steps_) ++step;
         const auto hypers = make_hypers(plan_, 0, steps_);
-        fused_update_cpu(OptimizerKind::adamw, spans_, hypers, {});
+        fused_update_cpu(OptimizerKind::adamw, spans_, hypers, control);
+    }
+
+    void make_clipped() {
+        const std::size_t groups = plan_.groups.size();
+        square_sums_cpu(spans_, std::span(sums_).first(groups));
+        make(decide(sums_.data(), static_cast<std::int64_t>(groups), {.max_norm = 1.0}));
     }
 
   private:
@@ -88,6 +111,7 @@ class Update {
     Plan plan_;
     Floats parameters_, gradients_, first_, second_;
     std::vector<std::int64_t> steps_;
+    std::vector<double> sums_;  // of each group's squared gradients, then the loss
     std::vector<UpdateSpan> spans_;
 };
 
@@ -124,9 +148,9 @@ int run(std::int64_t elements, std::int64_t groups, int updates) {
     update.make();
     triad.make();
     for (std::string line; std::getline(std::cin, line);) {
-        fmt::print("{{\"update_ms\": {}, \"triad_ms\": {}, \"in_place_ms\": {}}}\n",
-                   least(updates, [&] { update.make(); }), least(updates, [&] { triad.make(); }),
-                   least(updates, [&] { triad.make_in_place(); }));
+        fmt::print("{{\"update_ms\": {}, \"clipped_ms\": {}, \"triad_ms\": {}, \"in_place_ms\": {}}}\n",
+                   least(updates, [&] { update.make(); }), least(updates, [&] { update.make_clipped(); }),
+                   least(updates, [&] { triad.make(); }), least(updates, [&] { triad.make_in_place(); }));
         std::fflush(stdout);
     }
     return 0;

@@ -9,7 +9,9 @@ For each number of elements, groups and threads, in turns: one update of strata'
 times a triad a = b + s * c over arrays that together move as many bytes as AdamW does (28 an element: parameter and both
 moments in and out, gradient in), and the same in place (a = a + s * b, which like AdamW writes only what it has read, so no
 line is fetched in vain); and torch's on the same number of fp32 tensors, one a group, each group with its own
-rate. Of each the least of a round's updates. Needs torch.
+rate. Each side twice: the update alone, and clipped, with the gradients' global norm and the clipping to it, which every
+step of a training has by default (torch.nn.utils.clip_grad_norm_; ours scales gradients as it reads them). Of each the
+least of a round's updates. Needs torch.
 """
 import argparse
 import json
@@ -55,32 +57,42 @@ def torch_rounds(setting):
     optimizer = torch.optim.AdamW([{"params": [p], "lr": 1e-5 * (1 + i)} for i, p in enumerate(parameters)],
                                   weight_decay=0.01, fused=True)
     optimizer.step()
-    for _ in sys.stdin:
+
+    def clipped():
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+
+    def least(update):
         times = []
         for _ in range(UPDATES):
             began = time.perf_counter()
-            optimizer.step()
+            update()
             times.append(1e3 * (time.perf_counter() - began))
-        print(json.dumps({"update_ms": min(times)}), flush=True)
+        return min(times)
+
+    for _ in sys.stdin:
+        print(json.dumps({"update_ms": least(optimizer.step), "clipped_ms": least(clipped)}), flush=True)
 
 
 def compare(options, elements, groups, threads):
     setting = {"elements": elements, "groups": groups, "threads": threads}
     strata = Peer([options.program, str(elements), str(groups), str(UPDATES)], threads)
     torch = Peer([sys.executable, __file__, "--peer", json.dumps(setting)], threads)
-    ours, theirs, triad, in_place, loads = [], [], [], [], []
+    loads, ours, theirs = [], [], []
     for _ in range(options.rounds):
         loads.append(load())
-        measured = strata.round()
-        ours.append(measured["update_ms"])
-        triad.append(measured["triad_ms"])
-        in_place.append(measured["in_place_ms"])
-        theirs.append(torch.round()["update_ms"])
+        ours.append(strata.round())
+        theirs.append(torch.round())
     strata.close()
     torch.close()
-    return {**setting, "strata_ms": spread(ours), "torch_ms": spread(theirs), "triad_ms": spread(triad),
-            "in_place_ms": spread(in_place), "load": loads, "torch_over_strata": ratios(theirs, ours),
-            "strata_over_triad": ratios(ours, triad), "strata_over_in_place": ratios(ours, in_place)}
+    of = lambda rounds, name: [measured[name] for measured in rounds]
+    update, clipped, triad, in_place = (of(ours, k) for k in ("update_ms", "clipped_ms", "triad_ms", "in_place_ms"))
+    return {**setting, "strata_ms": spread(update), "strata_clipped_ms": spread(clipped),
+            "torch_ms": spread(of(theirs, "update_ms")), "torch_clipped_ms": spread(of(theirs, "clipped_ms")),
+            "triad_ms": spread(triad), "in_place_ms": spread(in_place), "load": loads,
+            "torch_over_strata": ratios(of(theirs, "update_ms"), update),
+            "torch_over_strata_clipped": ratios(of(theirs, "clipped_ms"), clipped),
+            "strata_over_triad": ratios(update, triad), "strata_over_in_place": ratios(update, in_place)}
 
 
 def main():
@@ -104,7 +116,8 @@ def main():
                 rows.append(row)
                 print(f"{elements:,} elements in {groups} group(s), {threads} thread(s): strata {row['strata_ms']['median']:.1f} ms, "
                       f"torch {row['torch_ms']['median']:.1f} ms, triad {row['triad_ms']['median']:.1f} ms; strata is "
-                      f"{ratio_text(row['torch_over_strata'])} torch's speed and takes "
+                      f"{ratio_text(row['torch_over_strata'])} torch's speed, clipped "
+                      f"{ratio_text(row['torch_over_strata_clipped'])}, and takes "
                       f"{ratio_text(row['strata_over_triad'])} the triad's time, {ratio_text(row['strata_over_in_place'])} "
                       f"of that in place", flush=True)
     record.write(options.out, rows=rows)
