@@ -74,7 +74,8 @@ def configuration(options, job, files, out):
     train, test = files[job["data"]][job["split"]]
     keys = {**COMMON, "model_name_or_path": json.dumps(options.model), "train_file": json.dumps(str(train)),
             "validation_file": json.dumps(str(test)), "output_dir": json.dumps(str(out)), "seed": job["seed"],
-            "num_train_epochs": job["epochs"], "learning_rate": job["rate"]}
+            "num_train_epochs": job["epochs"], "learning_rate": job["rate"],
+            "bf16": json.dumps("true" if job.get("precision") == "bf16" else "false")}
     return "".join(f"{key} = {value}\n" for key, value in keys.items()) + POLICIES[job["policy"]](job["epochs"])
 
 
