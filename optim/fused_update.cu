@@ -2,6 +2,7 @@
 // arithmetic, so it costs nothing.
 #include "optim/cuda_check.h"
 #include "optim/fused_update_cuda.h"
+#include "optim/kernel_team.h"
 
 #include <algorithm>
 #include <stdexcept>
@@ -10,17 +11,6 @@ namespace strata::optim {
 
 namespace {
 
-/// The sum over the block's threads, in its first entry of `shared`.
-__device__ void fold_block(SumPair* shared, const SumPair& own) {
-    const int thread = static_cast<int>(threadIdx.x);
-    shared[thread] = own;
-    __syncthreads();
-    for (int half = kernel_threads / 2; half > 0; half /= 2) {
-        fold_step(shared, thread, half);
-        __syncthreads();
-    }
-}
-
 template <Pass pass, bool measure>
 __global__ void __launch_bounds__(kernel_threads) pass_kernel(UpdateTables tables) {
     __shared__ SumPair shared[measure ? kernel_threads : 1];
@@ -28,9 +18,12 @@ __global__ void __launch_bounds__(kernel_threads) pass_kernel(UpdateTables table
     for (std::int64_t tile = blockIdx.x; tile < tables.tile_count; tile += gridDim.x) {
         const SumPair own = tile_body<pass, measure>(tables, tile, thread, kernel_threads);
         if constexpr (measure) {
-            fold_block(shared, own);
-            if (thread == 0) tables.tile_sums[tile] = shared[0];
-            __syncthreads();
+            const DeviceTeam<kernel_threads> team(thread);
+            team.each([&](int) { shared[thread] = own; });
+            fold(team, shared);
+            team.each([&](int) {
+                if (thread == 0) tables.tile_sums[tile] = shared[0];
+            });
         }
     }
 }
@@ -40,9 +33,12 @@ __global__ void __launch_bounds__(kernel_threads)
     __shared__ SumPair shared[kernel_threads];
     const int thread = static_cast<int>(threadIdx.x);
     for (std::int64_t bin = blockIdx.x; bin < bins.count; bin += gridDim.x) {
-        fold_block(shared, bin_body(tile_sums, bins, bin, thread, kernel_threads));
-        if (thread == 0) store_bin(out, bin, width, shared[0]);
-        __syncthreads();
+        const DeviceTeam<kernel_threads> team(thread);
+        team.each([&](int) { shared[thread] = bin_body(tile_sums, bins, bin, thread, kernel_threads); });
+        fold(team, shared);
+        team.each([&](int) {
+            if (thread == 0) store_bin(out, bin, width, shared[0]);
+        });
     }
 }
 

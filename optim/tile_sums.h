@@ -26,8 +26,7 @@ struct TileBins {
 std::vector<std::int64_t> group_bins(std::span<const UpdateSpan> spans, std::size_t groups);
 std::vector<std::int64_t> tensor_bins(std::span<const UpdateSpan> spans, std::size_t tensors);
 
-/// One step of the fold: after steps with half = threads / 2, ..., 2, 1 the first entry is the sum. `threads` is a
-/// power of two; all threads finish a step before the next begins.
+/// A step of kernel_team.h's fold.
 STRATA_HOST_DEVICE void fold_step(SumPair* sums, int thread, int half) {
     if (thread >= half) return;
     sums[thread].first += sums[thread + half].first;

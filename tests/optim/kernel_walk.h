@@ -3,6 +3,7 @@
 
 #include "optim/tile_sums.h"
 #include "optim/update_kernel.h"
+#include "tests/support/grid_walk.h"
 
 #include <cstdint>
 #include <span>
@@ -11,10 +12,8 @@
 namespace strata::optim::testing {
 
 inline SumPair fold(std::vector<SumPair> shared) {
-    const int threads = static_cast<int>(shared.size());
-    for (int half = threads / 2; half > 0; half /= 2) {
-        for (int thread = 0; thread < threads; ++thread) fold_step(shared.data(), thread, half);
-    }
+    const testing_support::HostTeam team(static_cast<int>(shared.size()));
+    optim::fold(team, shared.data());
     return shared[0];
 }
 
