@@ -6,6 +6,8 @@
 #include <utility>
 
 #include "core/error.h"
+#include "models/cuda_queue.h"
+#include "models/dropout_grid.h"
 #include "models/dropout_kernel.h"
 #include "models/dropout_rows.h"
 #include "models/kernel_data.h"
@@ -14,11 +16,23 @@
 namespace strata::models {
 namespace {
 
+torch::Tensor apply_on_gpu(const torch::Tensor& x, const PackedLayout& layout, const DropoutSite& site) {
+    torch::Tensor out = torch::empty_like(x);
+    for_cuda_type(x, [&](auto type) {
+        using T = decltype(type);
+        run_cuda_pass(DropoutPass<T>{x.size(0), x.size(1), data_of<T>(x), mutable_data_of<T>(out),
+                                     dropout_places(layout, site, x.device())},
+                      cuda_queue_of(x));
+    });
+    return out;
+}
+
 /// factors * x
 torch::Tensor apply_factors(const torch::Tensor& x, const PackedLayout& layout, const DropoutSite& site) {
     STRATA_CHECK(x.dim() == 2 && x.size(0) == layout.rows(), "dropout over {} rows of a layout with {}", x.size(0),
                  layout.rows());
     const std::int64_t width = x.size(1);
+    if (cuda_kernel_can(x)) return apply_on_gpu(x.contiguous(), layout, site);
     if (!kernel_can(x)) return x * dropout_factors(layout, width, site).to(x.options());
     const torch::Tensor source = x.contiguous();
     torch::Tensor out = torch::empty_like(source);
@@ -79,11 +93,23 @@ DropoutRows::DropoutRows(const PackedLayout& layout, const DropoutSite& site) : 
         sample_keys_.push_back(dropout_sample_key(site, position));
 }
 
-std::uint64_t dropout_sample_key(const DropoutSite& site, std::int64_t sample_position) {
+namespace {
+
+std::uint64_t dropout_site_key(const DropoutSite& site) {
     std::uint64_t key = mix64(site.key.seed);
     key = mix64(key ^ static_cast<std::uint64_t>(site.key.step));
-    key = mix64(key ^ static_cast<std::uint64_t>(site.id));
-    return mix64(key ^ static_cast<std::uint64_t>(sample_position));
+    return mix64(key ^ static_cast<std::uint64_t>(site.id));
+}
+
+}  // namespace
+
+DropoutPlaces dropout_places(const PackedLayout& layout, const DropoutSite& site, torch::Device device) {
+    const DropoutRow any = dropout_row_of(site, 0);
+    return {layout.places_on(device).const_data_ptr<std::int64_t>(), dropout_site_key(site), any.threshold, any.scale};
+}
+
+std::uint64_t dropout_sample_key(const DropoutSite& site, std::int64_t sample_position) {
+    return dropout_sample_key_of(dropout_site_key(site), sample_position);
 }
 
 std::uint64_t dropout_row_key(std::uint64_t sample_key, std::int64_t token, std::int64_t head) {

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "models/dropout.h"
+#include "models/dropout_grid.h"
 #include "models/dropout_mix.h"
 #include "models/packed_input.h"
 
@@ -15,6 +16,9 @@ namespace strata::models {
 bool drops(const std::optional<DropoutSite>& site);
 
 DropoutRow dropout_row_of(const DropoutSite& site, std::uint64_t row_key);
+
+/// The masks of a site as a GPU is told them. What they point to lives as long as the layout.
+DropoutPlaces dropout_places(const PackedLayout& layout, const DropoutSite& site, torch::Device device);
 
 class DropoutRows {
   public:

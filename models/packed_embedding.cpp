@@ -5,8 +5,11 @@
 
 #include <algorithm>
 #include <numeric>
+#include <tuple>
 #include <vector>
 
+#include "models/cuda_queue.h"
+#include "models/embedding_grid.h"
 #include "models/embedding_kernel.h"
 #include "models/kernel_data.h"
 #include "models/lookup.h"
@@ -51,13 +54,73 @@ void scatter_rows(const torch::Tensor& grad, const Runs& runs, const torch::Tens
     });
 }
 
+void scatter_on_gpu(const torch::Tensor& grad, const torch::Tensor& ids, std::int64_t skipped,
+                    const torch::Tensor& to) {
+    const auto sorted = at::sort(ids, /*stable=*/true, /*dim=*/0, /*descending=*/false);  // ids, places
+    for_cuda_type(grad, [&](auto type) {
+        using T = decltype(type);
+        EmbeddingBackward<T> pass{};
+        pass.tokens = grad.size(0);
+        pass.width = grad.size(1);
+        pass.table_rows = to.size(0);
+        pass.grad = data_of<T>(grad);
+        pass.ids = std::get<0>(sorted).const_data_ptr<std::int64_t>();
+        pass.order = std::get<1>(sorted).const_data_ptr<std::int64_t>();
+        pass.skipped = skipped;
+        pass.to = mutable_data_of<T>(to);
+        const torch::Tensor edges = torch::empty({pass.chunks(), 2, pass.width}, grad.options().dtype(torch::kFloat32));
+        pass.edges = edges.mutable_data_ptr<float>();
+        run_cuda_pass(pass, cuda_queue_of(grad));
+    });
+}
+
 /// A table's gradient; undefined if it went to its place.
 torch::Tensor table_gradient(const torch::Tensor& table, const torch::Tensor& ids, std::int64_t skipped,
                              const torch::Tensor& grad) {
     const bool in_place = gradient_takes(table) && table.grad().is_contiguous();
     const torch::Tensor to = in_place ? table.grad() : torch::zeros_like(table);
-    for_kernel_type(grad, [&](auto type) { scatter_rows<decltype(type)>(grad, Runs(ids, skipped), to); });
+    if (grad.is_cpu()) {
+        for_kernel_type(grad, [&](auto type) { scatter_rows<decltype(type)>(grad, Runs(ids, skipped), to); });
+    } else {
+        scatter_on_gpu(grad, ids, skipped, to);
+    }
     return in_place ? torch::Tensor() : to;
+}
+
+/// Tables and the tokens' rows in them.
+struct Rows {
+    torch::Tensor words, types, positions, word_ids, type_ids, position_ids;
+};
+
+void add_rows(const Rows& from, const torch::Tensor& out) {
+    const std::int64_t width = out.size(1);
+    const auto* word = from.word_ids.const_data_ptr<std::int64_t>();
+    const auto* type_id = from.type_ids.const_data_ptr<std::int64_t>();
+    const auto* position = from.position_ids.const_data_ptr<std::int64_t>();
+    for_kernel_type(out, [&](auto type) {
+        using T = decltype(type);
+        const T *words = data_of<T>(from.words), *types = data_of<T>(from.types);
+        const T* positions = data_of<T>(from.positions);
+        T* to = mutable_data_of<T>(out);
+        parallel_rows(out.size(0), width, [&](std::int64_t i) {
+            embedding_row(words + word[i] * width, types + type_id[i] * width, positions + position[i] * width,
+                          to + i * width, width);
+        });
+    });
+}
+
+void add_rows_on_gpu(const Rows& from, const torch::Tensor& out) {
+    for_cuda_type(out, [&](auto type) {
+        using T = decltype(type);
+        const auto table = [](const torch::Tensor& rows, const torch::Tensor& ids) {
+            return
+                typename EmbeddingForward<T>::Table{data_of<T>(rows), rows.size(0), ids.const_data_ptr<std::int64_t>()};
+        };
+        run_cuda_pass(EmbeddingForward<T>{out.size(0), out.size(1), table(from.words, from.word_ids),
+                                          table(from.types, from.type_ids), table(from.positions, from.position_ids),
+                                          mutable_data_of<T>(out)},
+                      cuda_queue_of(out));
+    });
 }
 
 class PackedEmbedding : public torch::autograd::Function<PackedEmbedding> {
@@ -67,20 +130,8 @@ class PackedEmbedding : public torch::autograd::Function<PackedEmbedding> {
                                  const torch::Tensor& word_ids, const torch::Tensor& type_ids,
                                  const torch::Tensor& position_ids) {
         RECORD_USER_SCOPE("PackedEmbedding");
-        const std::int64_t rows = word_ids.size(0), width = words.size(1);
-        torch::Tensor out = torch::empty({rows, width}, words.options());
-        const auto* word = word_ids.const_data_ptr<std::int64_t>();
-        const auto* type_id = type_ids.const_data_ptr<std::int64_t>();
-        const auto* position = position_ids.const_data_ptr<std::int64_t>();
-        for_kernel_type(words, [&](auto type) {
-            using T = decltype(type);
-            const T *from = data_of<T>(words), *of_types = data_of<T>(types), *of_positions = data_of<T>(positions);
-            T* to = mutable_data_of<T>(out);
-            parallel_rows(rows, width, [&](std::int64_t i) {
-                embedding_row(from + word[i] * width, of_types + type_id[i] * width, of_positions + position[i] * width,
-                              to + i * width, width);
-            });
-        });
+        torch::Tensor out = torch::empty({word_ids.size(0), words.size(1)}, words.options());
+        (words.is_cpu() ? add_rows : add_rows_on_gpu)({words, types, positions, word_ids, type_ids, position_ids}, out);
         context->save_for_backward({words, types, positions, word_ids, type_ids, position_ids});
         context->saved_data["padding"] = padding_id;
         return out;
@@ -103,7 +154,7 @@ class PackedEmbedding : public torch::autograd::Function<PackedEmbedding> {
 }  // namespace
 
 torch::Tensor packed_embedding(const EmbeddingTables& tables, const PackedInput& input) {
-    if (!kernel_can(tables.words)) {
+    if (!kernel_can(tables.words) && !cuda_kernel_can(tables.words)) {
         const torch::Tensor words = lookup(tables.words, input.input_ids, tables.padding_id);
         const torch::Tensor types = lookup(tables.types, input.token_type_ids);
         return words + types + lookup(tables.positions, input.position_ids);

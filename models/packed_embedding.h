@@ -16,8 +16,9 @@ struct EmbeddingTables {
     std::int64_t padding_id;                // a word that gets no gradient; -1: none
 };
 
-/// [T, width]. Ids must be in range. Differentiable once, in the tables. fp32 and bfloat16 on the CPU run our kernel,
-/// other types and devices ATen's operators. A row's gradient is summed over its tokens in their order, in fp32.
+/// [T, width]. Ids must be in range and lie beside the tables. Differentiable once, in the tables. fp32 and bfloat16 on
+/// the CPU, and fp16 too on a GPU, run our kernels, other types ATen's operators. A row's gradient is summed over its
+/// tokens in fp32, in an order that the ids alone decide: the tokens' on the CPU, chunks of it on a GPU.
 torch::Tensor packed_embedding(const EmbeddingTables& tables, const PackedInput& input);
 
 }  // namespace strata::models

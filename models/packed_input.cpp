@@ -59,6 +59,21 @@ LayoutPointer make_layout(std::vector<std::int64_t> offsets, std::vector<std::in
     return layout;
 }
 
+torch::Tensor PackedLayout::places_on(torch::Device device) const {
+    const std::lock_guard lock(places_mutex_);
+    if (places_.defined() && places_.device() == device) return places_;
+    const torch::Tensor places = torch::empty({rows(), 2}, torch::kInt64);
+    auto* to = places.mutable_data_ptr<std::int64_t>();
+    for (std::int64_t row = 0; row < rows(); ++row) {
+        const auto sequence = static_cast<std::size_t>(row_sequence[static_cast<std::size_t>(row)]);
+        *to++ = sample_positions[sequence];
+        *to++ = row - offsets[sequence];
+    }
+    // CUDA has taken a copy of such memory when the call returns, and the host need not wait for the stream.
+    places_ = places.to(device, /*non_blocking=*/true);
+    return places_;
+}
+
 LayoutPointer make_pooled_layout(std::vector<std::int64_t> sample_positions) {
     std::vector<std::int64_t> offsets(sample_positions.size() + 1);
     std::iota(offsets.begin(), offsets.end(), std::int64_t{0});

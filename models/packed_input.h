@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <vector>
 
 namespace strata::models {
@@ -42,6 +43,13 @@ struct PackedLayout {
     std::int64_t length(std::int64_t sequence) const {
         return offsets[static_cast<std::size_t>(sequence) + 1] - offsets[static_cast<std::size_t>(sequence)];
     }
+
+    /// int64 [T, 2] on `device`: each row's sample position, and its place in its sequence. Copied there once.
+    torch::Tensor places_on(torch::Device device) const;
+
+  private:
+    mutable std::mutex places_mutex_;  // backward passes have threads of their own
+    mutable torch::Tensor places_;
 };
 
 /// Shared, since the backward pass outlives the batch that made it.

@@ -7,8 +7,10 @@
 
 #include "core/error.h"
 #include "models/column_sums.h"
+#include "models/cuda_queue.h"
 #include "models/dropout_rows.h"
 #include "models/kernel_data.h"
+#include "models/norm_grid.h"
 #include "models/norm_kernel.h"
 
 namespace strata::models {
@@ -21,6 +23,9 @@ struct Mask : torch::CustomClassHolder {
 
     std::optional<DropoutRows> rows() const {
         return site ? std::optional<DropoutRows>(std::in_place, *layout, *site) : std::nullopt;
+    }
+    DropoutPlaces places(torch::Device device) const {
+        return site ? dropout_places(*layout, *site, device) : DropoutPlaces{};
     }
 };
 
@@ -38,6 +43,10 @@ struct RowMask {
 template <typename T>
 const T* data_or_null(const torch::Tensor& tensor) {
     return tensor.defined() ? data_of<T>(tensor) : nullptr;
+}
+template <typename T>
+T* mutable_data_or_null(const torch::Tensor& tensor) {
+    return tensor.defined() ? mutable_data_of<T>(tensor) : nullptr;
 }
 
 /// Writes `s` (if there is an x) and y; returns mean and inverse deviation of each row, [T, 2].
@@ -65,6 +74,62 @@ torch::Tensor forward_rows(const torch::Tensor& x, const torch::Tensor& bias, co
     return moments;
 }
 
+torch::Tensor forward_on_gpu(const torch::Tensor& x, const torch::Tensor& bias, const torch::Tensor& residual,
+                             const NormWeights& weights, const Mask& mask, const torch::Tensor& s,
+                             const torch::Tensor& y) {
+    torch::Tensor moments = torch::empty({residual.size(0), 2}, residual.options().dtype(torch::kFloat32));
+    for_cuda_type(residual, [&](auto type) {
+        using T = decltype(type);
+        NormForward<T> pass{};
+        pass.rows = residual.size(0);
+        pass.width = residual.size(1);
+        pass.x = data_or_null<T>(x);
+        pass.bias = data_or_null<T>(bias);
+        pass.residual = data_of<T>(residual);
+        pass.gamma = data_of<T>(weights.gamma);
+        pass.beta = data_of<T>(weights.beta);
+        pass.s = x.defined() ? mutable_data_of<T>(s) : nullptr;
+        pass.y = mutable_data_of<T>(y);
+        pass.moments = moments.mutable_data_ptr<float>();
+        pass.epsilon = static_cast<float>(weights.epsilon);
+        pass.dropout = mask.places(residual.device());
+        run_cuda_pass(pass, cuda_queue_of(residual));
+    });
+    return moments;
+}
+
+/// What backward reads and writes; grad_x is undefined where nobody wants it.
+struct BackwardTensors {
+    torch::Tensor grad, s, gamma, moments, grad_residual, grad_x;
+};
+
+/// The gradients of gamma, beta and, with grad_x, of bias, one after another.
+torch::Tensor backward_on_gpu(const BackwardTensors& on, const Mask& mask) {
+    const std::int64_t rows = on.s.size(0), width = on.s.size(1), sums = on.grad_x.defined() ? 3 : 2;
+    const torch::Tensor means =
+        torch::empty({rows * static_cast<std::int64_t>(sizeof(NormRowMeans))}, on.s.options().dtype(torch::kUInt8));
+    const torch::Tensor tiles = tile_room(on.s, sums);
+    torch::Tensor total = torch::empty({sums * width}, on.gamma.options());
+    for_cuda_type(on.s, [&](auto type) {
+        using T = decltype(type);
+        NormBackward<T> pass{};
+        pass.rows = rows;
+        pass.width = width;
+        pass.grad_y = data_of<T>(on.grad);
+        pass.s = data_of<T>(on.s);
+        pass.gamma = data_of<T>(on.gamma);
+        pass.moments = on.moments.const_data_ptr<float>();
+        pass.grad_residual = mutable_data_of<T>(on.grad_residual);
+        pass.grad_x = mutable_data_or_null<T>(on.grad_x);
+        pass.dropout = mask.places(on.s.device());
+        pass.means = static_cast<NormRowMeans*>(means.mutable_data_ptr());
+        pass.tiles = tiles.mutable_data_ptr<float>();
+        pass.sums_to = mutable_data_of<T>(total);
+        run_cuda_pass(pass, cuda_queue_of(on.s));
+    });
+    return total;
+}
+
 template <typename T>
 void backward_rows(const torch::Tensor& grad, const torch::Tensor& s, const torch::Tensor& gamma,
                    const torch::Tensor& moments, const Mask& mask, const torch::Tensor& grad_residual,
@@ -83,6 +148,14 @@ void backward_rows(const torch::Tensor& grad, const torch::Tensor& s, const torc
     });
 }
 
+torch::Tensor backward_on_cpu(const BackwardTensors& on, const Mask& mask) {
+    ColumnSums sums(on.s.size(0), 3 * on.s.size(1));
+    for_kernel_type(on.s, [&](auto type) {
+        backward_rows<decltype(type)>(on.grad, on.s, on.gamma, on.moments, mask, on.grad_residual, on.grad_x, sums);
+    });
+    return sums.total().to(on.gamma.scalar_type());
+}
+
 class ResidualNorm : public torch::autograd::Function<ResidualNorm> {
   public:
     /// Without x and bias: the norm of the residual.
@@ -93,11 +166,16 @@ class ResidualNorm : public torch::autograd::Function<ResidualNorm> {
         RECORD_USER_SCOPE("ResidualNorm");
         const torch::Tensor s = x ? torch::empty_like(residual) : residual;
         torch::Tensor y = torch::empty_like(residual);
+        const torch::Tensor added = x.value_or(torch::Tensor()), plus = bias.value_or(torch::Tensor());
+        const NormWeights weights{gamma, beta, epsilon};
         torch::Tensor moments;
-        for_kernel_type(residual, [&](auto type) {
-            moments = forward_rows<decltype(type)>(x.value_or(torch::Tensor()), bias.value_or(torch::Tensor()),
-                                                   residual, {gamma, beta, epsilon}, *mask, s, y);
-        });
+        if (residual.is_cpu()) {
+            for_kernel_type(residual, [&](auto type) {
+                moments = forward_rows<decltype(type)>(added, plus, residual, weights, *mask, s, y);
+            });
+        } else {
+            moments = forward_on_gpu(added, plus, residual, weights, *mask, s, y);
+        }
         context->save_for_backward({s, gamma, moments});
         context->saved_data["mask"] = torch::IValue::make_capsule(mask);
         context->saved_data["adds"] = x.has_value();
@@ -107,21 +185,20 @@ class ResidualNorm : public torch::autograd::Function<ResidualNorm> {
     static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
                                                    const torch::autograd::variable_list& grads) {
         const auto saved = context->get_saved_variables();
-        const torch::Tensor &s = saved[0], &gamma = saved[1];
+        const torch::Tensor& s = saved[0];
         const auto capsule = context->saved_data["mask"].toCapsule();
         const auto& mask = static_cast<const Mask&>(*capsule);
         const bool adds = context->saved_data["adds"].toBool();
-        const torch::Tensor grad_residual = torch::empty_like(s);
         // Without dropout x's gradient is the residual's, but the bias's sums are wanted.
-        const torch::Tensor grad_x = adds ? torch::empty_like(s) : torch::Tensor();
-        const std::int64_t width = s.size(1);
-        ColumnSums sums(s.size(0), 3 * width);
-        for_kernel_type(s, [&](auto type) {
-            backward_rows<decltype(type)>(grads[0].contiguous(), s, gamma, saved[2], mask, grad_residual, grad_x, sums);
-        });
-        const torch::Tensor total = sums.total().to(gamma.scalar_type());
-        const auto part = [&](std::int64_t i) { return total.narrow(0, i * width, width); };
-        return {grad_x, adds ? part(2) : torch::Tensor(), grad_residual, part(0), part(1), {}, {}};
+        const BackwardTensors on{grads[0].contiguous(),
+                                 s,
+                                 saved[1],
+                                 saved[2],
+                                 torch::empty_like(s),
+                                 adds ? torch::empty_like(s) : torch::Tensor()};
+        const torch::Tensor total = (s.is_cpu() ? backward_on_cpu : backward_on_gpu)(on, mask);
+        const auto part = [&](std::int64_t i) { return total.narrow(0, i * s.size(1), s.size(1)); };
+        return {on.grad_x, adds ? part(2) : torch::Tensor(), on.grad_residual, part(0), part(1), {}, {}};
     }
 };
 
@@ -146,7 +223,8 @@ torch::Tensor residual_norm(const torch::Tensor& x, const torch::Tensor& bias, c
         const NormWeights wide{widened(weights.gamma), widened(weights.beta), weights.epsilon};
         return residual_norm(widened(x), widened(bias), widened(residual), wide, layout, dropout).to(x.scalar_type());
     }
-    if (kernel_can(x)) return apply(x.contiguous(), bias.contiguous(), residual, weights, layout, dropout);
+    if (kernel_can(x) || cuda_kernel_can(x))
+        return apply(x.contiguous(), bias.contiguous(), residual, weights, layout, dropout);
     return packed_norm(residual + packed_dropout(x + bias, layout, dropout), weights);
 }
 
@@ -155,7 +233,8 @@ torch::Tensor packed_norm(const torch::Tensor& x, const NormWeights& weights) {
         return packed_norm(widened(x), {widened(weights.gamma), widened(weights.beta), weights.epsilon})
             .to(x.scalar_type());
     }
-    if (kernel_can(x)) return apply(std::nullopt, std::nullopt, x, weights, nullptr, std::nullopt);
+    if (kernel_can(x) || cuda_kernel_can(x))
+        return apply(std::nullopt, std::nullopt, x, weights, nullptr, std::nullopt);
     return torch::layer_norm(x, {x.size(1)}, weights.gamma, weights.beta, weights.epsilon);
 }
 

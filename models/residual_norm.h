@@ -1,8 +1,8 @@
 // LayerNorm(residual + dropout(x + bias)): what ends both halves of a transformer layer, in one pass over the rows.
 //
-// fp32 and bfloat16 on the CPU run our kernel (models/norm_kernel.h), other types and devices ATen's operators. Kept
-// for backward: the sum and two numbers a row; the mask is made again. The gradients of gamma, beta and bias come out
-// of the one pass backward, with the same bits for any number of threads.
+// fp32 and bfloat16 on the CPU, and fp16 too on a GPU, run our kernels (models/norm_kernel.h, norm_grid.h), other types
+// ATen's operators. Kept for backward: the sum and two numbers a row; the mask is made again. The gradients of gamma,
+// beta and bias come out of the one pass backward, with the same bits for any number of threads.
 #pragma once
 
 #include <torch/types.h>

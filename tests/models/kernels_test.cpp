@@ -7,6 +7,7 @@
 #include <numeric>
 
 #include "models/dropout.h"
+#include "models/dropout_rows.h"
 #include "models/losses.h"
 #include "models/packed_attention.h"
 #include "tests/models/support.h"
@@ -89,6 +90,19 @@ TEST(Dropout, TheVectorisedMaskIsTheDefinition) {
     }
     const torch::Tensor attention = attention_dropout_factors(site, 0, 2, 21);
     EXPECT_EQ(attention[1][4][20].item<float>(), dropout_factor(site, dropout_row_key(sample, 4, 1), 20));
+}
+
+TEST(Dropout, AGpuIsToldTheSameMasks) {
+    const DropoutSite site{key, 9, 0.25};
+    const auto layout = layout_of({3, 1, 17}, 30);
+    const DropoutPlaces places = dropout_places(*layout, site, torch::kCPU);
+    EXPECT_EQ(places.places, dropout_places(*layout, site, torch::kCPU).places) << "copied once";
+    const DropoutRows rows(*layout, site);
+    for (std::int64_t row = 0; row < layout->rows(); ++row) {
+        EXPECT_EQ(places.row_key(row), rows[row].key);
+        EXPECT_EQ(places.threshold, rows[row].threshold);
+        EXPECT_EQ(places.scale, rows[row].scale);
+    }
 }
 
 TEST(Dropout, WithoutProbabilityNothingHappens) {
