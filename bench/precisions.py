@@ -36,7 +36,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         files = prepare(options, pathlib.Path(folder))
         run_all(options, [{"data": data, "split": "whole", "epochs": EPOCHS[data], "policy": POLICY, "seed": seed, "rate": RATE,
-                           "precision": precision} for seed in SEEDS for data in EPOCHS for precision in PRECISIONS],
+                           "precision": precision} for precision in reversed(PRECISIONS) for seed in SEEDS for data in EPOCHS],
                 results, files)
     table(results)
 
