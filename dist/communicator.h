@@ -176,6 +176,19 @@ class Communicator {
 
     const TrafficCounters& traffic() const { return traffic_; }
 
+    // Operations that were captured with other work of the device, and are replayed with it (optim/replayed_work.h).
+    // Every rank replays what it captured together with the others.
+
+    /// Throws what an operation would throw now.
+    virtual void begin_replay() {}
+    /// After the replay; `captured` is what was counted while its operations were captured.
+    void end_replay(const TrafficCounters& captured) {
+        traffic_ = traffic_ + captured;
+        do_end_replay();
+    }
+    /// How often memory that operations work in has moved: those that were captured before are not to be replayed.
+    virtual std::int64_t memory_moves() const { return 0; }
+
     /// What this rank is doing; the operations above write their waits into it.
     Activity& activity() const { return *activity_; }
     const std::shared_ptr<Activity>& shared_activity() const { return activity_; }
@@ -201,6 +214,7 @@ class Communicator {
     virtual std::vector<std::string> do_all_gather_bytes(const std::string& own) = 0;
     virtual void do_barrier() = 0;
     virtual std::unique_ptr<Communicator> do_split(int color) = 0;
+    virtual void do_end_replay() {}
 
     TrafficCounters traffic_;
     std::shared_ptr<Activity> activity_ = std::make_shared<Activity>();  // operations may outlive the communicator

@@ -148,6 +148,13 @@ void GradientReducer::finish() {
     started_early_ = 0;
 }
 
+void GradientReducer::finish_replayed() {
+    for (Part& part : parts_) part.on_its_way = 0;
+    next_bucket_ = buckets_.size();
+    reduced_ = false;
+    started_early_ = 0;
+}
+
 void GradientReducer::arrive(std::size_t index) {
     if (!active_) return;
     Source& source = sources_[index];

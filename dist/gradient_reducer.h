@@ -57,6 +57,11 @@ class GradientReducer {
     /// for whoever ran backward passes without this class. Ends the step.
     void finish();
 
+    /// Whether nothing leaves before finish(), which then makes the same calls at each step: it can be captured.
+    bool all_in_finish() const { return stage_ == 1 && !options_.overlap; }
+    /// In place of finish(), where what it starts was replayed.
+    void finish_replayed();
+
     /// Buckets started before their backward pass had ended, since the last finish().
     std::int64_t started_early() const { return started_early_; }
 

@@ -12,6 +12,9 @@
 // group, as many bytes as a ring) and adds up what it is sent in the order of ranks, 16-bit elements in
 // fp32 (NCCL's own sums of these round on their way, as NCCL likes); an all-reduce is that and a gather.
 //
+// Operations can be captured into a CUDA graph with the compute stream's other work (optim/cuda_graph.h), once one as
+// large has run: scratch does not move in a graph. Their ends are then watched with each replay's.
+//
 // Ranks that split get a communicator of their own from NCCL, connected anew: its streams and its errors are not this
 // one's. Operations of both must be started in one order on all ranks, as NCCL asks; so ready() never says yes.
 //
@@ -29,7 +32,7 @@ namespace strata::dist {
 
 struct NcclOptions {
     int device = 0;
-    CUstream_st* compute_stream = nullptr;  ///< null: CUDA's default one, which is LibTorch's too
+    CUstream_st* compute_stream = nullptr;  ///< that LibTorch computes in; null: CUDA's default one
     bool ordered_sums = false;
     NcclLimits limits;
 };
@@ -41,6 +44,9 @@ class NcclCommunicator final : public Communicator {
 
     /// For a second thread, which may make it its own with optim::use_device().
     std::unique_ptr<Communicator> duplicate() override;
+
+    void begin_replay() override { link_->check(); }
+    std::int64_t memory_moves() const override { return scratch_.moves(); }
 
   private:
     struct Packing;
@@ -54,6 +60,7 @@ class NcclCommunicator final : public Communicator {
     std::vector<std::string> do_all_gather_bytes(const std::string& own) override;
     void do_barrier() override;
     std::unique_ptr<Communicator> do_split(int color) override;
+    void do_end_replay() override { link_->watch("replayed operations", options_.compute_stream); }
 
     void begin();
     std::unique_ptr<Operation> end(const char* name);

@@ -135,6 +135,7 @@ void NcclLink::group(const char* name, const Calls& calls) {
 std::shared_ptr<optim::CudaEvent> NcclLink::watch(const char* name, CUstream_st* stream) {
     auto end = std::make_shared<optim::CudaEvent>();
     end->record(stream);
+    if (optim::is_captured(stream)) return end;
     const std::lock_guard lock(mutex_);
     watched_.push_back({end, name, Clock::now()});
     return end;

@@ -54,7 +54,8 @@ class NcclLink {
     /// Makes `calls` as one group. On return all of it is in the calls' stream. `name` is a literal.
     void group(const char* name, const Calls& calls);
 
-    /// The point after all that `stream` holds: watched, as the end of `name`.
+    /// The point after all that `stream` holds: watched, as the end of `name`; while the stream is captured, a point in
+    /// the graph, which nobody can watch.
     std::shared_ptr<optim::CudaEvent> watch(const char* name, CUstream_st* stream);
 
   private:

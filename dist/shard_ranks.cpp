@@ -80,9 +80,14 @@ ShardRanks ShardRanks::by_block(Communicator& world, int owners) {
     return {world, world.rank() / owners, world.rank() % owners};
 }
 
+std::vector<Communicator*> ShardRanks::all() const {
+    if (!owners_) return {world_};
+    return {world_, owners_.get(), copies_.get()};
+}
+
 TrafficCounters ShardRanks::traffic() const {
-    TrafficCounters sum = world_->traffic();
-    if (owners_) sum = sum + owners_->traffic() + copies_->traffic();
+    TrafficCounters sum;
+    for (const Communicator* communicator : all()) sum = sum + communicator->traffic();
     return sum;
 }
 

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <memory>
+#include <vector>
 
 #include "dist/communicator.h"
 
@@ -34,6 +35,9 @@ class ShardRanks {
     int owner() const { return owners().rank(); }
     int copy() const { return copies_ ? copies_->rank() : 0; }
     int copy_count() const { return copies_ ? copies_->size() : 1; }
+
+    /// Each of them once.
+    std::vector<Communicator*> all() const;
 
     /// Of all of them together.
     TrafficCounters traffic() const;

@@ -40,10 +40,11 @@ class CpuSliceUpdate final : public SliceUpdate {
 
 }  // namespace
 
-std::unique_ptr<SliceUpdate> make_slice_update(Memory memory, const optim::Plan& plan) {
+std::unique_ptr<SliceUpdate> make_slice_update(Memory memory, const optim::Plan& plan,
+                                               [[maybe_unused]] CUstream_st* stream) {
     if (memory == Memory::host) return std::make_unique<CpuSliceUpdate>(plan);
 #ifdef STRATA_WITH_CUDA
-    return std::make_unique<CudaSliceUpdate>(plan);
+    return std::make_unique<CudaSliceUpdate>(plan, stream);
 #else
     STRATA_CHECK(false, "slices on a GPU in a build without CUDA");
 #endif

@@ -12,22 +12,49 @@
 #include "optim/fused_update.h"
 #include "optim/plan.h"
 
+struct CUstream_st;  // what cudaStream_t points to
+
 namespace strata::dist {
 
-/// What an update does, decided where the slices lie: no host waits for it.
-class DecisionOnDevice {
-  public:
-    virtual ~DecisionOnDevice() = default;
+/// What the host says of an update.
+struct UpdateTerms {
+    std::span<const optim::GroupHyper> hypers;
+    optim::DecisionTerms decision;
+    double loss = 0;                     ///< this rank's
+    const double* loss_there = nullptr;  ///< in place of it: where it lies on the GPU
+};
 
-    /// Starts the square sums of the groups' gradients, zeros where they do not count, with the loss after them, one
-    /// double in whatever memory: to be added up over ranks, as one buffer.
-    virtual BufferView start_sums(bool counts, const double* loss) = 0;
+/// An update for which no host waits: what the host knows is sent ahead, and what is decided stays where it is read.
+/// The calls from start_sums() to apply_lamb() put the same work into the stream at each update, whatever the values,
+/// so that they can be captured and replayed.
+class UpdateOnDevice {
+  public:
+    virtual ~UpdateOnDevice() = default;
+
+    virtual void send(const UpdateTerms& terms) = 0;
+
+    /// Starts the square sums of the groups' gradients, zeros where they do not count, with the loss after them: to be
+    /// added up over ranks, as one buffer.
+    virtual BufferView start_sums(bool counts) = 0;
 
     /// Decides from these, added up, what the updates after it do (optim/decision.h).
-    virtual void decide(const optim::DecisionTerms& terms) = 0;
+    virtual void decide() = 0;
 
-    /// The sums of the last decide(), on the host: waits for that point, and for nothing that came later.
+    /// Any optimizer but LAMB. `measures` for telemetry().
+    virtual void update(bool measures) = 0;
+
+    /// LAMB's two phases: the first one's sums, zeros where they do not count, are to be added up over ranks.
+    virtual BufferView start_lamb(bool counts) = 0;
+    virtual void apply_lamb(bool measures) = 0;
+
+    /// After all that, or its replay.
+    virtual void ended() = 0;
+
+    /// The sums of the update that ended last, on the host: waits for that point, and for nothing that came later.
     virtual std::span<const double> sums() = 0;
+
+    /// What the last update measured. Waits.
+    virtual void telemetry(std::span<optim::GroupTelemetry> telemetry) = 0;
 };
 
 class SliceUpdate {
@@ -46,8 +73,8 @@ class SliceUpdate {
     /// What the updates after it do, as the host has decided.
     virtual void set_control(const optim::UpdateControl& control) = 0;
 
-    /// In place of that; null in host memory.
-    virtual DecisionOnDevice* decision() { return nullptr; }
+    /// In place of that and of the updates below; null in host memory.
+    virtual UpdateOnDevice* on_device() { return nullptr; }
 
     /// Any optimizer but LAMB: as optim::fused_update_cpu, with its bits.
     virtual void update(std::span<const optim::GroupHyper> hypers, std::span<optim::GroupTelemetry> telemetry) = 0;
@@ -61,7 +88,8 @@ class SliceUpdate {
     virtual double square_sum(const float* values, std::int64_t elements) = 0;
 };
 
-/// For slices in `memory`. A GPU needs a build with CUDA (STRATA_CHECK). Keeps a reference to the plan.
-std::unique_ptr<SliceUpdate> make_slice_update(Memory memory, const optim::Plan& plan);
+/// For slices in `memory`. A GPU needs a build with CUDA (STRATA_CHECK), and works in the order of `stream`. Keeps a
+/// reference to the plan.
+std::unique_ptr<SliceUpdate> make_slice_update(Memory memory, const optim::Plan& plan, CUstream_st* stream = nullptr);
 
 }  // namespace strata::dist

@@ -1,5 +1,5 @@
-// The GPU's half of slice_update.h. Everything runs in the order of the compute stream (CUDA's default one, LibTorch's
-// too); tables lie in device memory and are copied there once a layout, rates once an update.
+// The GPU's half of slice_update.h. Everything runs in the order of one stream, the one that LibTorch computes in;
+// tables lie in device memory and are copied there once a layout, rates once an update.
 #pragma once
 
 #ifdef STRATA_WITH_CUDA
@@ -7,18 +7,19 @@
 #include "dist/slice_update.h"
 #include "optim/cuda_handles.h"
 #include "optim/fused_update_cuda.h"
+#include "optim/pinned_staging.h"
 
 namespace strata::dist {
 
-class CudaSliceUpdate final : public SliceUpdate, private DecisionOnDevice {
+class CudaSliceUpdate final : public SliceUpdate, private UpdateOnDevice {
   public:
-    explicit CudaSliceUpdate(const optim::Plan& plan);
+    CudaSliceUpdate(const optim::Plan& plan, CUstream_st* stream);
 
     void lay_out(std::vector<optim::UpdateSpan> spans) override;
     void square_sums(std::span<double> per_group) override;
     std::vector<double> tile_square_sums() override;
     void set_control(const optim::UpdateControl& control) override;
-    DecisionOnDevice* decision() override { return this; }
+    UpdateOnDevice* on_device() override { return this; }
     void update(std::span<const optim::GroupHyper> hypers, std::span<optim::GroupTelemetry> telemetry) override;
     void lamb_moments(std::span<const optim::GroupHyper> hypers, std::span<double> tensor_sums) override;
     void lamb_apply(std::span<const optim::GroupHyper> hypers, std::span<const double> tensor_sums,
@@ -28,30 +29,50 @@ class CudaSliceUpdate final : public SliceUpdate, private DecisionOnDevice {
   private:
     /// Spans with their tables in device memory.
     struct Table {
+        explicit Table(CUstream_st* stream) : spans(stream), first_tiles(stream), tile_sums(stream) {}
         optim::DeviceMemory spans, first_tiles, tile_sums;
         std::int64_t span_count = 0;
         std::int64_t tile_count = 0;
 
-        void fill(const std::vector<optim::UpdateSpan>& from);
+        void fill(const std::vector<optim::UpdateSpan>& from, CUstream_st* stream);
         optim::UpdateTables tables(bool measures);
     };
 
-    BufferView start_sums(bool counts, const double* loss) override;
-    void decide(const optim::DecisionTerms& terms) override;
-    std::span<const double> sums() override;
+    /// What changes at each update, as it lies in device memory; the groups' GroupHypers follow.
+    struct Sent {
+        optim::DecisionTerms decision;
+        double loss = 0;
+        double padding = 0;
+    };
 
-    optim::UpdateTables tables(std::span<const optim::GroupHyper> hypers, bool measures);
-    void fetch_telemetry(const optim::UpdateTables& tables, std::span<optim::GroupTelemetry> telemetry);
+    void send(const UpdateTerms& terms) override;
+    BufferView start_sums(bool counts) override;
+    void decide() override;
+    void update(bool measures) override;
+    BufferView start_lamb(bool counts) override;
+    void apply_lamb(bool measures) override;
+    void ended() override;
+    std::span<const double> sums() override;
+    void telemetry(std::span<optim::GroupTelemetry> telemetry) override;
+
+    Sent* sent() { return reinterpret_cast<Sent*>(sent_.at_least(0)); }
+    optim::UpdateTables tables(const optim::GroupHyper* hypers, bool measures);
+    optim::UpdateTables sent_tables(bool measures);
+    optim::UpdateTables uploaded_tables(std::span<const optim::GroupHyper> hypers, bool measures);
+    void fetch_telemetry(std::span<optim::GroupTelemetry> telemetry);
 
     const optim::Plan& plan_;
-    Table updated_;          // as build_spans made them
-    Table summed_;           // gradients of a group that touch as one span, so that sums know nothing of decay
-    Table any_;              // square_sum's
-    std::int64_t sums_ = 0;  // LAMB's
-    optim::DeviceMemory updated_bins_, summed_bins_, tensor_bins_, hypers_, control_, out_, tensor_sums_;
-    optim::DeviceMemory decided_from_;                     // of each group, and the loss
-    std::unique_ptr<double[], void (*)(double*)> copied_;  // the same on the host, pinned: copying stops nobody
-    optim::CudaEvent copied_at_;
+    CUstream_st* stream_;
+    Table updated_{stream_};  // as build_spans made them
+    Table summed_{stream_};   // gradients of a group that touch as one span, so that sums know nothing of decay
+    Table any_{stream_};      // square_sum's
+    std::int64_t sums_ = 0;   // LAMB's
+    optim::DeviceMemory updated_bins_{stream_}, summed_bins_{stream_}, tensor_bins_{stream_}, hypers_{stream_},
+        control_{stream_}, out_{stream_}, tensor_sums_{stream_}, sent_{stream_};
+    optim::DeviceMemory decided_from_{stream_};            // of each group, and the loss
+    optim::PinnedStaging staging_;                         // sent_'s
+    std::unique_ptr<double[], void (*)(double*)> copied_;  // decided_from_ on the host, pinned: copying stops nobody
+    optim::CudaEvent ended_;
 };
 
 }  // namespace strata::dist

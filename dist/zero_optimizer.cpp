@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "core/error.h"
+#include "optim/cuda_graph.h"
 #include "optim/fused_update.h"
 #include "optim/segment_table.h"
 
@@ -27,6 +28,14 @@ class Stopwatch {
     std::chrono::steady_clock::time_point began_ = std::chrono::steady_clock::now();
 };
 
+optim::ReplayedWork::MakeRecording graphs_of([[maybe_unused]] CUstream_st* stream) {
+#ifdef STRATA_WITH_CUDA
+    return [stream] { return std::make_unique<optim::CudaGraph>(stream); };
+#else
+    STRATA_CHECK(false, "graphs in a build without CUDA");
+#endif
+}
+
 }  // namespace
 
 ZeroOptimizer::ZeroOptimizer(const optim::Plan& plan, GroupStorage& storage, const ShardRanks& ranks,
@@ -37,12 +46,17 @@ ZeroOptimizer::ZeroOptimizer(const optim::Plan& plan, GroupStorage& storage, con
       options_(options),
       reducer_(plan, storage, ranks, {options.reduce_bytes, options.overlap}),
       gather_(storage, ranks, options.gather_bytes),
-      slices_(make_slice_update(storage.memory_kind(), plan)),
+      slices_(make_slice_update(storage.memory_kind(), plan, options.stream)),
       tensors_(optim::tensor_of_sums(plan)) {
     STRATA_CHECK(plan.world_size == ranks.world().size() && plan.replicas == ranks.copy_count(),
                  "a plan for {} copies on {} ranks, on {} and {}", plan.replicas, plan.world_size, ranks.copy_count(),
                  ranks.world().size());
     if (plan.compute == optim::ComputeType::fp16) loss_scale_.emplace();
+    if (options.cuda_graph) {
+        STRATA_CHECK(slices_->on_device() != nullptr && options.stream != nullptr && !plan.deterministic,
+                     "an update that cannot be captured");
+        replayed_.emplace(graphs_of(options.stream), options.replay);
+    }
     const std::int64_t owners = plan.owners();
     STRATA_CHECK(options.reduce_bytes >= owners * bytes_of(plan.gradient_type()) &&
                      options.gather_bytes >= owners * bytes_of(plan.compute),
@@ -66,36 +80,15 @@ StepReport ZeroOptimizer::step(const StepInput& input) {
     report.step = input.step;
     report.reductions_in_backward = reducer_.started_early();
     report.loss_scale = scale();
-    Stopwatch watch;
-    reducer_.finish();
-    report.seconds.reduce = watch.lap();
-    if (layout_ != storage_.layout()) {
-        layout_ = storage_.layout();
-        slices_->lay_out(storage_.spans());
-        frozen_weights_.clear();
-    }
-    std::vector<optim::GroupTelemetry> telemetry(input.telemetry ? storage_.groups() : 0);
     for (std::size_t group = 0; group < storage_.groups(); ++group) {
         report.learning_rates.push_back(plan_.learning_rate(group, input.step));
     }
-    measure(input, report);
-    const bool decided_here = report.settled;
-    report.seconds.norm = watch.lap();
-    if (!report.skipped) {
-        update(input.step, telemetry);
-        report.seconds.update = watch.lap();
+    UpdateOnDevice* const there = slices_->on_device();
+    if (there != nullptr && !plan_.deterministic) {
+        step_on_device(*there, input, report);
+    } else {
+        step_on_host(input, report);
     }
-    if (input.telemetry) {  // before slices are on their way, behind which its message would wait
-        settle(report);
-        weigh(std::move(telemetry), report);
-        report.seconds.norm += watch.lap();
-    }
-    if (!report.skipped) {
-        gather_.start(true);
-        if (!input.leaves_gather) gather_.wait();
-        report.seconds.gather = watch.lap();
-    }
-    if (decided_here && loss_scale_) loss_scale_->step(!report.skipped);
     if (!input.leaves_report || ends_stage(input.step)) settle(report);
     report.traffic = ranks_.traffic() - *std::exchange(traffic_, std::nullopt);
     const Traffic unsent = gather_.unsent();
@@ -106,6 +99,116 @@ StepReport ZeroOptimizer::step(const StepInput& input) {
         report.across = {across.calls - across_.calls, across.bytes - across_.bytes};
     }
     return report;
+}
+
+/// Tells the passes of new spans, where groups have frozen or thawed.
+void ZeroOptimizer::lay_out() {
+    if (layout_ == storage_.layout()) return;
+    layout_ = storage_.layout();
+    slices_->lay_out(storage_.spans());
+    frozen_weights_.clear();
+}
+
+void ZeroOptimizer::gather(const StepInput& input) {
+    gather_.start(true);
+    if (!input.leaves_gather) gather_.wait();
+}
+
+/// Where the host decides.
+void ZeroOptimizer::step_on_host(const StepInput& input, StepReport& report) {
+    Stopwatch watch;
+    reducer_.finish();
+    report.seconds.reduce = watch.lap();
+    lay_out();
+    measure(input, report);
+    report.seconds.norm = watch.lap();
+    std::vector<optim::GroupTelemetry> telemetry(input.telemetry ? storage_.groups() : 0);
+    if (!report.skipped) {
+        update(input.step, telemetry);
+        report.seconds.update = watch.lap();
+    }
+    if (input.telemetry) {  // before slices are on their way, behind which its message would wait
+        weigh(std::move(telemetry), report);
+        report.seconds.norm += watch.lap();
+    }
+    if (!report.skipped) {
+        gather(input);
+        report.seconds.gather = watch.lap();
+    }
+    if (loss_scale_) loss_scale_->step(!report.skipped);
+}
+
+/// Where the GPU decides: the report stays open, but for the votes, which go from host to host by themselves. What is
+/// the same at each update is captured where that is asked for; a logged one is made directly, since it measures.
+void ZeroOptimizer::step_on_device(UpdateOnDevice& there, const StepInput& input, StepReport& report) {
+    Stopwatch watch;
+    const bool captured = replayed_ && !input.telemetry;
+    const bool with_reductions = captured && reducer_.all_in_finish();
+    const bool with_gather = captured && !input.leaves_gather;
+    if (!with_reductions) reducer_.finish();
+    report.seconds.reduce = watch.lap();
+    lay_out();
+    const std::vector<optim::GroupHyper> hypers = next_hypers(input.step);
+    there.send({hypers, {input.max_grad_norm, scale()}, input.loss, input.loss_there});
+    const auto work = [&] {
+        if (with_reductions) reducer_.finish();
+        launch(there, input.telemetry);
+        if (with_gather) gather(input);
+    };
+    if (captured) {
+        run((with_reductions ? 1 : 0) + (with_gather ? 2 : 0), work);
+    } else {
+        work();
+    }
+    there.ended();
+    undecided_ = {input.step, scale(), {}};
+    report.settled = false;
+    report.votes.assign(input.votes.begin(), input.votes.end());
+    if (!report.votes.empty()) ranks_.world().all_reduce_sum(std::span(report.votes));
+    report.seconds.update = watch.lap();
+    if (input.telemetry) {
+        std::vector<optim::GroupTelemetry> telemetry(storage_.groups());
+        there.telemetry(telemetry);
+        settle(report);
+        weigh(std::move(telemetry), report);
+        report.seconds.norm = watch.lap();
+    }
+    if (!with_gather) gather(input);
+    report.seconds.gather = watch.lap();
+}
+
+/// The same calls at each update: all that changes is read from the GPU's memory.
+void ZeroOptimizer::launch(UpdateOnDevice& there, bool measures) {
+    const bool counts = ranks_.copy() == 0;  // copies hold the same slices, so one of them speaks for all
+    ranks_.world().all_reduce_sum(there.start_sums(counts)).wait();
+    there.decide();
+    if (plan_.optimizer.kind != optim::OptimizerKind::lamb) return there.update(measures);
+    ranks_.world().all_reduce_sum(there.start_lamb(counts)).wait();
+    there.apply_lamb(measures);
+}
+
+/// Has the GPU do `work`, captured as soon as it can be. `key`: what it is made of.
+void ZeroOptimizer::run(std::int64_t key, const std::function<void()>& work) {
+    const std::vector<Communicator*> communicators = ranks_.all();
+    std::vector<std::int64_t> baked_in{storage_.layout()};
+    std::vector<TrafficCounters> before;
+    for (Communicator* communicator : communicators) {
+        communicator->begin_replay();
+        baked_in.push_back(communicator->memory_moves());
+        before.push_back(communicator->traffic());
+    }
+    using Way = optim::ReplayedWork::Way;
+    const Way way = replayed_->run(key, baked_in, work);
+    if (way == Way::direct) return;
+    std::vector<TrafficCounters>& captured = captured_[key];
+    if (way == Way::recorded) {
+        captured.clear();
+        for (std::size_t i = 0; i < before.size(); ++i) captured.push_back(communicators[i]->traffic() - before[i]);
+    } else if (reducer_.all_in_finish()) {
+        reducer_.finish_replayed();
+    }
+    for (std::size_t i = 0; i < communicators.size(); ++i)
+        communicators[i]->end_replay(way == Way::replayed ? captured[i] : TrafficCounters());
 }
 
 /// Notes what had been sent before the step.
@@ -122,22 +225,9 @@ void ZeroOptimizer::sum_over_ranks(std::span<double> values) {
 }
 
 /// Norms, loss and votes of all ranks in one small all-reduce, and what follows from them. Each rank sums the squares
-/// of its own slices, so each element counts once. Where the slices lie on a GPU it is decided there, and the report
-/// stays open, but for the votes: those go by themselves, from host to host. A deterministic plan's sums are the host's
-/// everywhere.
+/// of its own slices, so each element counts once.
 void ZeroOptimizer::measure(const StepInput& input, StepReport& report) {
     const optim::DecisionTerms terms{input.max_grad_norm, scale()};
-    DecisionOnDevice* const there = slices_->decision();
-    if (there != nullptr && !plan_.deterministic) {
-        const double* const loss = input.loss_there != nullptr ? input.loss_there : &input.loss;  // every rank's own
-        ranks_.world().all_reduce_sum(there->start_sums(ranks_.copy() == 0, loss)).wait();
-        there->decide(terms);
-        report.votes.assign(input.votes.begin(), input.votes.end());
-        if (!report.votes.empty()) ranks_.world().all_reduce_sum(std::span(report.votes));
-        undecided_ = {input.step, terms.loss_scale, {}};
-        report.settled = false;
-        return;
-    }
     std::vector<double> sums(plan_.groups.size(), 0.0);
     if (plan_.deterministic) {
         const double loss = sum_tiles(input, sums, report.votes);
@@ -177,7 +267,7 @@ bool ZeroOptimizer::ends_stage(std::int64_t step) const {
 void ZeroOptimizer::learn() {
     if (!undecided_) return;
     Decided decided = *std::exchange(undecided_, std::nullopt);
-    const std::span<const double> sums = slices_->decision()->sums();
+    const std::span<const double> sums = slices_->on_device()->sums();
     decided.sums.assign(sums.begin(), sums.end());
     const optim::UpdateControl control = optim::decide(sums.data(), std::ssize(sums) - 1, {0.0, decided.scale});
     if (!control.finite) {
@@ -231,11 +321,16 @@ double ZeroOptimizer::sum_tiles(const StepInput& input, std::span<double> group_
     return loss;
 }
 
-void ZeroOptimizer::update(std::int64_t step, std::span<optim::GroupTelemetry> telemetry) {
+/// Rates of an update that counts.
+std::vector<optim::GroupHyper> ZeroOptimizer::next_hypers(std::int64_t step) {
     for (std::size_t group = 0; group < storage_.groups(); ++group) {
         if (storage_.live(group)) ++storage_.group_steps()[group];
     }
-    const auto hypers = optim::make_hypers(plan_, step, storage_.group_steps());
+    return optim::make_hypers(plan_, step, storage_.group_steps());
+}
+
+void ZeroOptimizer::update(std::int64_t step, std::span<optim::GroupTelemetry> telemetry) {
+    const std::vector<optim::GroupHyper> hypers = next_hypers(step);
     if (plan_.optimizer.kind != optim::OptimizerKind::lamb) {
         slices_->update(hypers, telemetry);
         return;

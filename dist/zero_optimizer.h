@@ -26,6 +26,8 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -39,6 +41,7 @@
 #include "dist/slice_update.h"
 #include "optim/loss_scale.h"
 #include "optim/plan.h"
+#include "optim/replayed_work.h"
 
 namespace strata::dist {
 
@@ -93,7 +96,12 @@ struct StepReport {
 struct ZeroOptions {
     std::int64_t reduce_bytes = std::int64_t{4} << 20;
     std::int64_t gather_bytes = std::int64_t{16} << 20;
-    bool overlap = true;  ///< gradients leave while the backward pass runs
+    bool overlap = true;            ///< gradients leave while the backward pass runs
+    CUstream_st* stream = nullptr;  ///< of a GPU, that the model computes in
+    /// On a GPU, captures an update's work in a CUDA graph and replays it: norms, decision, update, and what does not
+    /// overlap the passes, reductions and gathers. Needs a stream of its own; not for a deterministic plan.
+    bool cuda_graph = false;
+    optim::ReplayLimits replay = {};
 };
 
 class ZeroOptimizer {
@@ -129,15 +137,25 @@ class ZeroOptimizer {
     std::optional<optim::LossScale>& loss_scale() { return loss_scale_; }
     const std::optional<optim::LossScale>& loss_scale() const { return loss_scale_; }
 
+    /// How updates came to the GPU; all zero without cuda_graph.
+    optim::ReplayCounts replays() const { return replayed_ ? replayed_->counts() : optim::ReplayCounts(); }
+
   private:
     void begin_step();
     void sum_over_ranks(std::span<double> values);
+    void lay_out();
+    void step_on_device(UpdateOnDevice& there, const StepInput& input, StepReport& report);
+    void step_on_host(const StepInput& input, StepReport& report);
+    void launch(UpdateOnDevice& there, bool measures);
+    void run(std::int64_t key, const std::function<void()>& work);
+    void gather(const StepInput& input);
     void measure(const StepInput& input, StepReport& report);
     bool ends_stage(std::int64_t step) const;
     void learn();
     void fill_in(std::span<const double> sums, double loss_scale, StepReport& report) const;
     double sum_tiles(const StepInput& input, std::span<double> group_sums, std::vector<double>& votes);
     double scale() const { return loss_scale_ ? static_cast<double>(loss_scale_->scale) : 1.0; }
+    std::vector<optim::GroupHyper> next_hypers(std::int64_t step);
     void update(std::int64_t step, std::span<optim::GroupTelemetry> telemetry);
     void weigh(std::vector<optim::GroupTelemetry> sums, StepReport& report);
     double weight_square_sum(std::size_t group);
@@ -163,7 +181,9 @@ class ZeroOptimizer {
     std::optional<Decided> undecided_;        // the last one, until its sums are here
     std::optional<Decided> learned_;          // the last one of which they are
     std::int64_t layout_ = 0;                 // the storage's, when the spans were made
-    std::vector<double> frozen_weights_;      // square sums of this rank's slices of frozen groups; empty: not known
+    std::optional<optim::ReplayedWork> replayed_;
+    std::map<std::int64_t, std::vector<TrafficCounters>> captured_;  // by replayed_'s keys: of each communicator
+    std::vector<double> frozen_weights_;  // square sums of this rank's slices of frozen groups; empty: not known
 };
 
 }  // namespace strata::dist

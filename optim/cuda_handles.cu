@@ -4,6 +4,8 @@
 
 #include <cuda_runtime_api.h>
 
+#include <stdexcept>
+
 namespace strata::optim {
 
 void use_device(int device) {
@@ -36,9 +38,9 @@ void CudaEvent::order(CUstream_st* stream) const {
 
 bool CudaEvent::passed() const {
     const cudaError_t status = cudaEventQuery(event_);
+    if (status == cudaSuccess) return true;
     if (status == cudaErrorNotReady) return false;
-    STRATA_CUDA_CHECK(status);
-    return true;
+    cuda_failed("cudaEventQuery(event_)", cudaGetErrorName(status), cudaGetErrorString(status), __FILE__, __LINE__);
 }
 
 void CudaEvent::wait() const {
@@ -51,11 +53,13 @@ DeviceMemory::~DeviceMemory() {
 
 std::byte* DeviceMemory::at_least(std::size_t bytes) {
     if (bytes <= size_) return data_;
+    if (is_captured(stream_)) throw std::logic_error("device memory moves while its stream is captured");
     if (data_ != nullptr) STRATA_CUDA_CHECK(cudaFreeAsync(data_, stream_));
     data_ = nullptr;
     size_ = 0;
     STRATA_CUDA_CHECK(cudaMallocAsync(reinterpret_cast<void**>(&data_), bytes, stream_));
     size_ = bytes;
+    ++moves_;
     return data_;
 }
 
@@ -71,6 +75,16 @@ void free_pinned(void* memory) {
 
 void copy_bytes(void* to, const void* from, std::size_t bytes, CUstream_st* stream) {
     if (bytes > 0) STRATA_CUDA_CHECK(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, stream));
+}
+
+void clear_bytes(void* memory, std::size_t bytes, CUstream_st* stream) {
+    if (bytes > 0) STRATA_CUDA_CHECK(cudaMemsetAsync(memory, 0, bytes, stream));
+}
+
+bool is_captured(CUstream_st* stream) {
+    cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
+    STRATA_CUDA_CHECK(cudaStreamIsCapturing(stream, &status));
+    return status != cudaStreamCaptureStatusNone;
 }
 
 void wait_for(CUstream_st* stream) {

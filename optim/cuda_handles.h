@@ -5,6 +5,7 @@
 #ifdef STRATA_WITH_CUDA
 
 #include <cstddef>
+#include <cstdint>
 
 struct CUstream_st;  // what cudaStream_t and cudaEvent_t point to; spares callers CUDA's headers
 struct CUevent_st;
@@ -51,7 +52,7 @@ class CudaEvent {
 
 /// Device memory that grows and never shrinks, for one stream's use: what it gives is there, and what it takes away is
 /// done with, in that stream's order. So growing stops neither the host nor other streams, which on several ranks may
-/// be waiting for one another.
+/// be waiting for one another. Not while the stream is captured: its graph would keep the address (std::logic_error).
 class DeviceMemory {
   public:
     explicit DeviceMemory(CUstream_st* stream = nullptr) : stream_(stream) {}
@@ -60,11 +61,14 @@ class DeviceMemory {
     DeviceMemory& operator=(const DeviceMemory&) = delete;
     /// At least so many bytes, aligned to 256; what they held is lost when they move.
     std::byte* at_least(std::size_t bytes);
+    /// How often it has moved: graphs that were captured before hold another address.
+    std::int64_t moves() const { return moves_; }
 
   private:
     CUstream_st* stream_;
     std::byte* data_ = nullptr;
     std::size_t size_ = 0;
+    std::int64_t moves_ = 0;
 };
 
 /// Host memory that the device copies from and to by itself.
@@ -74,6 +78,12 @@ void free_pinned(void* memory);
 /// In the order of `stream`; between any two of host and device memory. Host memory should be pinned: else the host
 /// stops.
 void copy_bytes(void* to, const void* from, std::size_t bytes, CUstream_st* stream);
+
+/// Sets bytes of device memory to zero, in the order of `stream`.
+void clear_bytes(void* memory, std::size_t bytes, CUstream_st* stream);
+
+/// Whether what `stream` is given goes into a graph (cuda_graph.h).
+bool is_captured(CUstream_st* stream);
 
 /// Stops the host until `stream` has run out.
 void wait_for(CUstream_st* stream);

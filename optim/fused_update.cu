@@ -43,8 +43,9 @@ __global__ void __launch_bounds__(kernel_threads)
 }
 
 /// One thread: the sums are added up in the order of groups, as the host does it.
-__global__ void decide_kernel(const double* sums, std::int64_t groups, DecisionTerms terms, UpdateControl* control) {
-    *control = decide(sums, groups, terms);
+__global__ void decide_kernel(const double* sums, std::int64_t groups, const DecisionTerms* terms,
+                              UpdateControl* control) {
+    *control = decide(sums, groups, *terms);
 }
 
 /// Blocks stride over the work, so the limit is only there to keep the grid's size a legal one.
@@ -90,7 +91,7 @@ void fused_update_cuda(OptimizerKind kind, const UpdateTables& tables, CUstream_
     throw std::logic_error("LAMB's update has two phases");
 }
 
-void decide_cuda(const double* sums, std::int64_t groups, const DecisionTerms& terms, UpdateControl* control,
+void decide_cuda(const double* sums, std::int64_t groups, const DecisionTerms* terms, UpdateControl* control,
                  CUstream_st* stream) {
     decide_kernel<<<1, 1, 0, stream>>>(sums, groups, terms, control);
     STRATA_CUDA_CHECK(cudaGetLastError());

@@ -22,8 +22,8 @@ namespace strata::optim {
 void fused_update_cuda(OptimizerKind kind, const UpdateTables& tables, CUstream_st* stream);
 
 /// One launch: decides from `sums` (decision.h: one for each of `groups`, then the loss) what passes after it read as
-/// tables.control. Both lie in device memory.
-void decide_cuda(const double* sums, std::int64_t groups, const DecisionTerms& terms, UpdateControl* control,
+/// tables.control. All of it, `terms` too, lies in device memory.
+void decide_cuda(const double* sums, std::int64_t groups, const DecisionTerms* terms, UpdateControl* control,
                  CUstream_st* stream);
 
 /// One launch, after an update that measured: GroupTelemetry for each of the bins (group_bins), written to `telemetry`.

@@ -60,6 +60,11 @@ void validate_update(const Config& config) {
             "deterministic needs --shard all: with a copy of the state on each host, gradients are summed host by host "
             "and not in the order of micro-batches");
     }
+    if (config.cuda_graph == "true" && config.deterministic) {
+        user_error(
+            "cuda_graph and deterministic are both true; keep one: a deterministic update's sums are made by the host, "
+            "which no CUDA graph holds");
+    }
     if (config.micro_batches < 0) user_error("micro_batches is {}; it must be at least 1", config.micro_batches);
     if (config.micro_batches > 0 && !config.deterministic) {
         user_error("micro_batches is for runs with --deterministic true; gradient_accumulation_steps is for others");

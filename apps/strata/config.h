@@ -143,7 +143,8 @@ struct Config {
     std::string bf16 = "false";
     bool fp16 = false;
     std::optional<bool> tf32;
-    std::int64_t micro_batches = 0;  ///< of a step, all ranks'; 0: one for each rank and accumulation step
+    std::string cuda_graph = "false";  ///< or "true", "auto"
+    std::int64_t micro_batches = 0;    ///< of a step, all ranks'; 0: one for each rank and accumulation step
 
     // Groups
     std::optional<double> layer_decay;

@@ -38,6 +38,7 @@ bool is_free_to_change(const std::string& key) {
                              "shard",
                              "ranks_per_host",
                              "overlap_comm",
+                             "cuda_graph",
                              "gradient_checkpointing",
                              "micro_batches",  // the resume itself looks at how steps are cut
                              "ddp_timeout",

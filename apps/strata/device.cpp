@@ -11,6 +11,7 @@
 #include "core/error.h"
 #include "dist/agreement.h"
 #include "dist/launch_environment.h"
+#include "models/sent.h"
 #include "optim/cuda_handles.h"
 #include "optim/device.h"
 
@@ -53,18 +54,14 @@ dist::DeviceIdentity identity_of(int gpu) {
             fmt::format("{}, a driver for CUDA {}.{}", facts.name, facts.driver / 1000, facts.driver % 1000 / 10)};
 }
 
-void use_gpu(int gpu) {
+void use_gpu(torch::Device device, bool captures) {
     load_torch_cuda();
 #ifdef STRATA_WITH_CUDA
-    optim::use_device(gpu);
+    optim::use_device(device.index());
 #endif
-    c10::impl::getDeviceGuardImpl(c10::DeviceType::CUDA)
-        ->setDevice({c10::DeviceType::CUDA, static_cast<c10::DeviceIndex>(gpu)});
-}
-
-/// From pinned memory, so that the copy stops nobody.
-torch::Tensor sent(const torch::Tensor& tensor, torch::Device device) {
-    return tensor.pin_memory().to(device, tensor.scalar_type(), /*non_blocking=*/true);
+    const auto* const torch_cuda = c10::impl::getDeviceGuardImpl(c10::DeviceType::CUDA);
+    torch_cuda->setDevice(device);
+    if (captures) torch_cuda->exchangeStream(torch_cuda->getStreamFromGlobalPool(device));
 }
 
 }  // namespace
@@ -87,10 +84,25 @@ torch::Device choose_device(const Config& config, dist::Communicator& communicat
     const torch::Device device =
         gpu ? torch::Device(torch::kCUDA, static_cast<torch::DeviceIndex>(*gpu)) : torch::Device(torch::kCPU);
     dist::collectively(communicator, "starting the GPU", [&] {
-        if (gpu) use_gpu(*gpu);
+        const bool captures = captures_updates(config, device);
+        if (gpu) use_gpu(device, captures);
         allow_tf32(config, device);
     });
     return device;
+}
+
+bool captures_updates(const Config& config, torch::Device device) {
+    if (config.cuda_graph != "true") return false;
+    if (device.is_cpu())
+        user_error(
+            "cuda_graph is for NVIDIA GPUs, and this run computes on the CPU; leave it out, or use --device cuda");
+    return true;
+}
+
+CUstream_st* compute_stream(torch::Device device) {
+    if (device.is_cpu()) return nullptr;
+    const auto* const torch_cuda = c10::impl::getDeviceGuardImpl(c10::DeviceType::CUDA);
+    return static_cast<CUstream_st*>(torch_cuda->getStreamNativeHandle(torch_cuda->getStream(device)));
 }
 
 std::string device_text(torch::Device device) {
@@ -104,6 +116,7 @@ std::unique_ptr<dist::Communicator> gpu_communicator([[maybe_unused]] const Conf
 #ifdef STRATA_WITH_NCCL
     dist::NcclOptions options;
     options.device = device.index();
+    options.compute_stream = compute_stream(device);
     options.ordered_sums = config.deterministic;
     options.limits.wait = std::chrono::milliseconds(static_cast<std::int64_t>(1000 * config.ddp_timeout));
     const auto nccl = dist::collectively(communicator, "loading NCCL", [] { return dist::load_nccl(); });
@@ -127,10 +140,11 @@ torch::Device device_of(const models::Model& model) {
 
 models::Input on_device(models::Input input, torch::Device device) {
     if (device.is_cpu()) return input;
-    if (auto* const dense = std::get_if<models::DenseInput>(&input)) dense->values = sent(dense->values, device);
+    if (auto* const dense = std::get_if<models::DenseInput>(&input))
+        dense->values = models::sent(dense->values, device);
     if (auto* const packed = std::get_if<models::PackedInput>(&input)) {
         for (torch::Tensor* ids : {&packed->input_ids, &packed->token_type_ids, &packed->position_ids})
-            *ids = sent(*ids, device);
+            *ids = models::sent(*ids, device);
     }
     return input;
 }

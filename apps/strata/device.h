@@ -9,17 +9,26 @@
 #include "dist/communicator.h"
 #include "models/model.h"
 
+struct CUstream_st;  // what cudaStream_t points to
+
 namespace strata::app {
 
 /// What --device says of this rank, all ranks alike: the CPU, or the GPU of its local rank, which is made the thread's
 /// current one. LibTorch's CUDA half is loaded only then, so a run on the CPU, and a machine without a driver, start
 /// without it. Throws UserError where `cuda` is asked for and there is none, where a host runs more ranks than it has
 /// GPUs, where ranks share one or theirs differ, and where some ranks have one and others none. TF32 is allowed or not
-/// as tf32 says. Collective.
+/// as tf32 says. Where updates are captured, LibTorch computes in a stream of its own from here on, since CUDA's
+/// default one cannot be. Collective.
 torch::Device choose_device(const Config& config, dist::Communicator& communicator);
 
 /// Tells LibTorch what tf32 says of fp32 products, if it says something. UserError where it wants TF32 of the CPU.
 void allow_tf32(const Config& config, torch::Device device);
+
+/// Whether updates are captured in CUDA graphs, as cuda_graph says. UserError where that is asked of the CPU.
+bool captures_updates(const Config& config, torch::Device device);
+
+/// The stream that LibTorch computes in on this thread; null for CUDA's default one, and on the CPU.
+CUstream_st* compute_stream(torch::Device device);
 
 /// "cpu", "NVIDIA H200 (cuda:1)".
 std::string device_text(torch::Device device);

@@ -9,6 +9,7 @@
 #include "apps/strata/device.h"
 #include "apps/strata/phase_timer.h"
 #include "models/losses.h"
+#include "models/sent.h"
 
 namespace strata::app {
 namespace {
@@ -38,7 +39,10 @@ TrainStep::TrainStep(const Config& config, const Experiment& experiment, const o
                config.shuffle),
       ranks_(shard_ranks(config, plan, gpus == nullptr ? communicator : *gpus)),
       storage_(plan, experiment.model().named_parameter_list(), ranks_.owner()),
-      optimizer_(plan, storage_, ranks_, {.overlap = config.overlap_comm}),
+      optimizer_(plan, storage_, ranks_,
+                 {.overlap = config.overlap_comm,
+                  .stream = compute_stream(device_),
+                  .cuda_graph = captures_updates(config, device_)}),
       buffers_(experiment.model().named_buffer_list(), communicator),
       frozen_outputs_(experiment.model(), *experiment.train, communicator, config.cache_frozen != "false") {
     experiment.model().set_before_reading([this](const auto& parameters) { optimizer_.await_parameters(parameters); });
@@ -119,7 +123,8 @@ torch::Tensor TrainStep::loss_of(const MicroBatch& part, std::int64_t step, Step
     if (frozen_outputs_.on()) {
         std::vector<std::int64_t> positions(part.samples.size());
         std::iota(positions.begin(), positions.end(), part.first_position);
-        logits = experiment_.model().forward_from(frozen_outputs_.rows(part.samples).to(device_), positions, dropout);
+        logits = experiment_.model().forward_from(models::sent(frozen_outputs_.rows(part.samples), device_), positions,
+                                                  dropout);
         labels = experiment_.train->labels_of(part.samples);
     } else {
         Batch batch = batch_of(part, work);

@@ -41,6 +41,12 @@ nlohmann::json to_json(const StepRecord& record) {
     if (record.save_seconds > 0) line["save_seconds"] = record.save_seconds;
     if (record.loss_scale) line["loss_scale"] = *record.loss_scale;
     if (record.skipped_steps > 0) line["skipped_steps"] = record.skipped_steps;
+    if (record.replays != optim::ReplayCounts()) {
+        line["cuda_graph"] = {{"direct", record.replays.direct},
+                              {"captured", record.replays.recorded},
+                              {"replayed", record.replays.replayed},
+                              {"dropped", record.replays.dropped}};
+    }
     return line;
 }
 

@@ -9,6 +9,8 @@
 #include <utility>
 #include <vector>
 
+#include "optim/replayed_work.h"
+
 namespace strata::app {
 
 /// One logged update. Seconds are means over the updates since the last logged one.
@@ -26,6 +28,7 @@ struct StepRecord {
     double save_seconds = 0;           ///< that training stood still for saves since the last logged one
     std::int64_t skipped_steps = 0;    ///< updates skipped so far because a gradient was not finite
     std::optional<double> loss_scale;  ///< fp16's
+    optim::ReplayCounts replays;       ///< so far; all zero where nothing is captured
     std::vector<std::pair<std::string, double>> learning_rates;  ///< by group
     std::vector<std::pair<std::string, double>> group_grad_norms;
     std::vector<std::pair<std::string, double>> group_weight_norms;   ///< after the update

@@ -4,7 +4,11 @@
 // groups, each group of a part that decays and one that does not. An update moves 28 bytes a parameter: it reads
 // parameter, gradient and two moments, and writes all but the gradient. "copy" is cudaMemcpyAsync within the device,
 // which moves 2 bytes for each it copies. Times are medians of launches timed by events.
+//
+// "graph_replay": what follows the gradients on one rank (square sums, decision, clipped update: four kernels),
+// launched one by one, and replayed as one CUDA graph; of few parameters, where launches count, and of many.
 #include "optim/cuda_check.h"
+#include "optim/cuda_graph.h"
 #include "optim/cuda_handles.h"
 #include "optim/device.h"
 #include "optim/fused_update_cuda.h"
@@ -40,12 +44,12 @@ class Timer {
     Timer& operator=(const Timer&) = delete;
 
     /// Median seconds of one call.
-    double seconds(const std::function<void()>& launch) {
+    double seconds(const std::function<void()>& launch, CUstream_st* stream = nullptr) {
         std::vector<double> times;
         for (int round = 0; round < warm_ups + rounds; ++round) {
-            STRATA_CUDA_CHECK(cudaEventRecord(begin_, nullptr));
+            STRATA_CUDA_CHECK(cudaEventRecord(begin_, stream));
             launch();
-            STRATA_CUDA_CHECK(cudaEventRecord(end_, nullptr));
+            STRATA_CUDA_CHECK(cudaEventRecord(end_, stream));
             STRATA_CUDA_CHECK(cudaEventSynchronize(end_));
             float milliseconds = 0;
             STRATA_CUDA_CHECK(cudaEventElapsedTime(&milliseconds, begin_, end_));
@@ -121,25 +125,86 @@ struct Slices {
     float *param, *grad, *first, *second;
 };
 
-double update_seconds(Timer& timer, const Slices& slices, int groups) {
-    const std::vector<UpdateSpan> spans = slices.spans(groups);
-    const std::vector<std::int64_t> tiles = first_tiles(spans);
-    GroupHyper hyper;
-    hyper.lr = hyper.step_size = 1e-5F;
-    hyper.decay_factor = 1.0F - 1e-7F;
-    hyper.one_minus_beta1 = 0.1F;
-    hyper.beta2 = 0.999F;
-    hyper.one_minus_beta2 = 0.001F;
-    hyper.epsilon = 1e-8F;
-    DeviceMemory span_memory, tile_memory, hyper_memory, control_memory;
-    UpdateTables tables;
-    tables.spans = on_device(span_memory, spans);
-    tables.first_tiles = on_device(tile_memory, tiles);
-    tables.hypers = on_device(hyper_memory, std::vector<GroupHyper>(static_cast<std::size_t>(groups), hyper));
-    tables.control = on_device(control_memory, std::vector<UpdateControl>(1));
-    tables.span_count = static_cast<std::int64_t>(spans.size());
-    tables.tile_count = tiles.back();
-    return timer.seconds([&] { fused_update_cuda(OptimizerKind::adamw, tables, nullptr); });
+/// An update of slices, and the norms before it, with its tables.
+class Update {
+  public:
+    Update(const Slices& slices, int groups) : groups_(groups) {
+        const std::vector<UpdateSpan> spans = slices.spans(groups);
+        const std::vector<std::int64_t> tiles = first_tiles(spans);
+        GroupHyper hyper;
+        hyper.lr = hyper.step_size = 1e-5F;
+        hyper.decay_factor = 1.0F - 1e-7F;
+        hyper.one_minus_beta1 = 0.1F;
+        hyper.beta2 = 0.999F;
+        hyper.one_minus_beta2 = 0.001F;
+        hyper.epsilon = 1e-8F;
+        const auto count = static_cast<std::size_t>(groups);
+        tables_.spans = on_device(memory_[0], spans);
+        tables_.first_tiles = on_device(memory_[1], tiles);
+        tables_.hypers = on_device(memory_[2], std::vector<GroupHyper>(count, hyper));
+        tables_.control = on_device(memory_[3], std::vector<UpdateControl>(1));
+        tables_.span_count = static_cast<std::int64_t>(spans.size());
+        tables_.tile_count = tiles.back();
+        bins_ = {on_device(memory_[4], group_bins(spans, count)), groups};
+        sums_ = on_device(memory_[5], std::vector<double>(count + 1, 0.0));
+        terms_ = on_device(memory_[6], std::vector<DecisionTerms>(1, {1.0, 1.0}));
+        tile_sums_ = memory_[7].at_least(static_cast<std::size_t>(tiles.back()) * sizeof(SumPair));
+    }
+
+    void update(CUstream_st* stream) const { fused_update_cuda(OptimizerKind::adamw, tables_, stream); }
+
+    void clip_and_update(CUstream_st* stream) const {
+        UpdateTables measured = tables_;
+        measured.tile_sums = reinterpret_cast<SumPair*>(tile_sums_);
+        square_sums_cuda(measured, bins_, const_cast<double*>(sums_), stream);
+        decide_cuda(sums_, groups_, terms_, const_cast<UpdateControl*>(tables_.control), stream);
+        update(stream);
+    }
+
+  private:
+    int groups_;
+    DeviceMemory memory_[8];
+    UpdateTables tables_;
+    TileBins bins_;
+    const double* sums_ = nullptr;
+    const DecisionTerms* terms_ = nullptr;
+    std::byte* tile_sums_ = nullptr;
+};
+
+void print_updates(Timer& timer, double copied) {
+    bool first = true;
+    for (const std::int64_t parameters : {std::int64_t{110'000'000}, std::int64_t{335'000'000}}) {
+        const Slices slices(parameters);
+        for (const int groups : {1, 14, 28, 62, 465}) {
+            const Update update(slices, groups);
+            const double seconds = timer.seconds([&] { update.update(nullptr); });
+            const double rate = bytes_per_parameter * static_cast<double>(parameters) / seconds / 1e9;
+            std::printf(
+                "%s\n    {\"parameters\": %lld, \"groups\": %d, \"seconds\": %.7f, \"gb_per_s\": %.1f, "
+                "\"of_copy\": %.4f}",
+                first ? "" : ",", static_cast<long long>(parameters), groups, seconds, rate, rate / copied);
+            first = false;
+        }
+    }
+}
+
+void print_replays(Timer& timer) {
+    constexpr int groups = 28;
+    bool first = true;
+    for (const std::int64_t parameters : {std::int64_t{1'000'000}, std::int64_t{110'000'000}}) {
+        const Slices slices(parameters);
+        const Update update(slices, groups);
+        wait_for(nullptr);
+        const CudaStream stream;
+        const double direct = timer.seconds([&] { update.clip_and_update(stream.get()); }, stream.get());
+        CudaGraph graph(stream.get());
+        graph.record([&] { update.clip_and_update(stream.get()); });
+        const double replayed = timer.seconds([&] { graph.replay(); }, stream.get());
+        std::printf(
+            "%s\n    {\"parameters\": %lld, \"groups\": %d, \"direct_seconds\": %.7f, \"replayed_seconds\": %.7f}",
+            first ? "" : ",", static_cast<long long>(parameters), groups, direct, replayed);
+        first = false;
+    }
 }
 
 void run() {
@@ -149,19 +214,9 @@ void run() {
     const double copied = copy_rate(timer);
     std::printf("{\n  \"device\": \"%s\",\n  \"driver_cuda\": %d,\n  \"copy_gb_per_s\": %.1f,\n  \"updates\": [",
                 facts.name.c_str(), facts.driver, copied);
-    bool first = true;
-    for (const std::int64_t parameters : {std::int64_t{110'000'000}, std::int64_t{335'000'000}}) {
-        const Slices slices(parameters);
-        for (const int groups : {1, 14, 28, 62, 465}) {
-            const double seconds = update_seconds(timer, slices, groups);
-            const double rate = bytes_per_parameter * static_cast<double>(parameters) / seconds / 1e9;
-            std::printf(
-                "%s\n    {\"parameters\": %lld, \"groups\": %d, \"seconds\": %.7f, \"gb_per_s\": %.1f, "
-                "\"of_copy\": %.4f}",
-                first ? "" : ",", static_cast<long long>(parameters), groups, seconds, rate, rate / copied);
-            first = false;
-        }
-    }
+    print_updates(timer, copied);
+    std::printf("\n  ],\n  \"graph_replay\": [");
+    print_replays(timer);
     std::printf("\n  ]\n}\n");
 }
 

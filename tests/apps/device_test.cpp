@@ -35,5 +35,19 @@ TEST(Device, Tf32OnTheCpuIsRefused) {
     EXPECT_THROW(allow_tf32(config, torch::kCPU), UserError);
 }
 
+TEST(Device, CudaGraphsAreForGpusThatAreAskedForThem) {
+    const torch::Device gpu(torch::kCUDA, 0);
+    Config config;
+    for (const char* says : {"false", "auto"}) {
+        config.cuda_graph = says;
+        EXPECT_FALSE(captures_updates(config, gpu));
+        EXPECT_FALSE(captures_updates(config, torch::kCPU));
+    }
+    config.cuda_graph = "true";
+    EXPECT_TRUE(captures_updates(config, gpu));
+    EXPECT_THROW(captures_updates(config, torch::kCPU), UserError);
+    EXPECT_EQ(compute_stream(torch::kCPU), nullptr);
+}
+
 }  // namespace
 }  // namespace strata::app

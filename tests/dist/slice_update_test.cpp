@@ -147,14 +147,17 @@ TEST_P(SliceUpdates, SumSquaresOfGradients) {
 }
 
 TEST_P(SliceUpdates, DecideWithoutTheHost) {
-    DecisionOnDevice& there = *gpu_->decision();
-    EXPECT_EQ(cpu_->decision(), nullptr);
+    UpdateOnDevice& there = *gpu_->on_device();
+    EXPECT_EQ(cpu_->on_device(), nullptr);
+    const auto hypers = optim::make_hypers(plan_, 0, group_steps_);
     for (const bool counts : {true, false}) {
         const double loss = 0.75;
         const std::int64_t waits = testing_support::host_waits();
-        const BufferView sums = there.start_sums(counts, &loss);
+        there.send({hypers, {0.5, 2.0}, loss});
+        const BufferView sums = there.start_sums(counts);
         EXPECT_EQ(sums.count, std::ssize(plan_.groups) + 1);
-        there.decide({0.5, 2.0});
+        there.decide();
+        there.ended();
         EXPECT_EQ(testing_support::host_waits(), waits);
         std::vector<double> expected(plan_.groups.size());
         if (counts) cpu_->square_sums(expected);
@@ -164,21 +167,34 @@ TEST_P(SliceUpdates, DecideWithoutTheHost) {
     }
 }
 
-/// The decision is read where it was made.
+/// The decision is read where it was made, and so are the rates and the loss.
 TEST_P(SliceUpdates, DoWhatWasDecided) {
-    if (plan_.optimizer.kind == OptimizerKind::lamb) GTEST_SKIP() << "update() takes its sums over the host";
-    const auto hypers = optim::make_hypers(plan_, 0, group_steps_);
+    UpdateOnDevice& there = *gpu_->on_device();
+    optim::DeviceMemory losses;
+    auto* const loss_there = reinterpret_cast<double*>(losses.at_least(sizeof(double)));
+    const bool lamb = plan_.optimizer.kind == OptimizerKind::lamb;
     for (const double loss : {std::nan(""), 1.0}) {
-        gpu_->decision()->start_sums(true, &loss);
-        gpu_->decision()->decide({0.5, 2.0});
-        gpu_->update(hypers, {});
-        if (std::isnan(loss)) {
-            expect_equal();
-            continue;
+        const auto hypers = optim::make_hypers(plan_, 0, group_steps_);
+        optim::copy_bytes(loss_there, &loss, sizeof(loss), nullptr);
+        const std::int64_t waits = testing_support::host_waits();
+        there.send({hypers, {0.5, 2.0}, -1.0, loss_there});
+        there.start_sums(true);
+        there.decide();
+        if (lamb) {
+            there.start_lamb(true);
+            there.apply_lamb(false);
+        } else {
+            there.update(false);
         }
-        const std::span<const double> sums = gpu_->decision()->sums();
-        update(*cpu_, optim::decide(sums.data(), std::ssize(sums) - 1, {0.5, 2.0}), {});
-        expect_equal();
+        there.ended();
+        EXPECT_EQ(testing_support::host_waits(), waits);
+        const std::span<const double> sums = there.sums();
+        if (!std::isnan(loss)) update(*cpu_, optim::decide(sums.data(), std::ssize(sums) - 1, {0.5, 2.0}), {});
+        if (lamb) {  // whose trust ratios are sums in another order
+            EXPECT_THAT(fetch(0), ::testing::Pointwise(::testing::FloatNear(1e-6F), host_.param));
+        } else {
+            expect_equal();
+        }
     }
 }
 

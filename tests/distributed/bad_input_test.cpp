@@ -49,6 +49,10 @@ TEST_F(BadInput, AGpuThatIsNotThere) {
     if (has_gpu()) GTEST_SKIP() << "this machine has a GPU";
     expect_train_refused({"--device", "cuda"}, AllOf(HasSubstr("--device cuda, but "), HasSubstr("has no GPU to use")));
     expect_train_refused({"--tf32"}, HasSubstr("tf32 is for NVIDIA GPUs"));
+    expect_train_refused({"--cuda_graph", "true"},
+                         AllOf(HasSubstr("cuda_graph is for NVIDIA GPUs"), HasSubstr("--device cuda")));
+    expect_train_refused({"--cuda_graph", "true", "--deterministic"},
+                         HasSubstr("cuda_graph and deterministic are both true"));
     expect_train_refused({"--device", "gpu"}, AllOf(HasSubstr("device"), HasSubstr("cpu")));
 }
 

@@ -71,6 +71,7 @@ struct Tables {
     std::vector<SumPair> sums;
     std::vector<double> out{0.0};
     UpdateControl control;
+    DecisionTerms terms;
 };
 
 int launches_of(auto&& call) {
@@ -87,7 +88,8 @@ TEST(Launches, AreTheSameHoweverManyGroups) {
         GroupTelemetry telemetry;
         for (const OptimizerKind kind : {OptimizerKind::adamw, OptimizerKind::adam, OptimizerKind::sgd})
             EXPECT_EQ(launches_of([&] { fused_update_cuda(kind, tables, nullptr); }), 1) << groups;
-        EXPECT_EQ(launches_of([&] { decide_cuda(memory.out.data(), groups, {}, &memory.control, nullptr); }), 1);
+        EXPECT_EQ(launches_of([&] { decide_cuda(memory.out.data(), groups, &memory.terms, &memory.control, nullptr); }),
+                  1);
         EXPECT_EQ(launches_of([&] { telemetry_cuda(tables, bins, &telemetry, nullptr); }), 1) << groups;
         EXPECT_EQ(launches_of([&] { square_sums_cuda(tables, bins, memory.out.data(), nullptr); }), 2) << groups;
         EXPECT_EQ(launches_of([&] { lamb_moments_cuda(tables, bins, memory.out.data(), nullptr); }), 2) << groups;

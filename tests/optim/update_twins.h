@@ -36,9 +36,9 @@ inline void add_update_twins() {
     testing_support::add_kernel_twin("decide_kernel", [](void** arguments, dim3, dim3) {
         const auto* const sums = *static_cast<const double**>(arguments[0]);
         const auto groups = *static_cast<const std::int64_t*>(arguments[1]);
-        const DecisionTerms terms = *static_cast<const DecisionTerms*>(arguments[2]);
+        const auto* const terms = *static_cast<const DecisionTerms**>(arguments[2]);
         auto* const control = *static_cast<UpdateControl**>(arguments[3]);
-        return [=] { *control = decide(sums, groups, terms); };
+        return [=] { *control = decide(sums, groups, *terms); };
     });
     testing_support::add_kernel_twin("bin_kernel", [](void** arguments, dim3 grid, dim3 block) {
         const auto* const sums = *static_cast<const SumPair**>(arguments[0]);
