@@ -10,6 +10,7 @@
 #include "models/packed_attention.h"
 #include "models/packed_embedding.h"
 #include "models/recomputed.h"
+#include "models/sent.h"
 
 namespace strata::models {
 namespace {
@@ -49,7 +50,7 @@ void check_below(const torch::Tensor& ids, std::int64_t rows, const char* what) 
 
 torch::Tensor first_rows(const torch::Tensor& x, const std::vector<std::int64_t>& offsets) {
     const std::vector<std::int64_t> rows(offsets.begin(), offsets.end() - 1);
-    return x.index_select(0, torch::tensor(rows, torch::kInt64).to(x.device()));
+    return x.index_select(0, sent(torch::tensor(rows, torch::kInt64), x.device()));
 }
 
 }  // namespace

@@ -6,6 +6,8 @@
 #include <mutex>
 #include <vector>
 
+#include "models/sent.h"
+
 namespace strata::models {
 namespace {
 
@@ -27,7 +29,7 @@ torch::Tensor flash_attention(const torch::Tensor& q, const torch::Tensor& k, co
                               std::int64_t heads, const PackedLayout& layout,
                               const std::optional<DropoutSite>& dropout) {
     const std::vector<int> borders(layout.offsets.begin(), layout.offsets.end());
-    const torch::Tensor offsets = torch::tensor(borders, torch::kInt32).to(q.device());
+    const torch::Tensor offsets = sent(torch::tensor(borders, torch::kInt32), q.device());
     const bool first_only = q.size(0) != layout.rows();
     const torch::Tensor query_offsets = first_only ? torch::arange(layout.sequences() + 1, offsets.options()) : offsets;
     const auto by_head = [heads](const torch::Tensor& packed) { return packed.view({packed.size(0), heads, -1}); };

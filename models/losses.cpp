@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "core/error.h"
+#include "models/sent.h"
 
 namespace strata::models {
 
@@ -18,14 +19,14 @@ torch::Tensor cross_entropy_sum(const torch::Tensor& logits, const std::vector<d
                      "label {} is not one of {} classes", label, logits.size(1));
         classes.push_back(static_cast<std::int64_t>(label));
     }
-    const torch::Tensor target = torch::tensor(classes, torch::kInt64).to(logits.device());
+    const torch::Tensor target = sent(torch::tensor(classes, torch::kInt64), logits.device());
     return torch::cross_entropy_loss(logits, target, {}, at::Reduction::Sum);
 }
 
 torch::Tensor squared_error_sum(const torch::Tensor& logits, const std::vector<double>& labels) {
     STRATA_CHECK(logits.dim() == 2 && logits.size(1) == 1 && logits.size(0) == static_cast<std::int64_t>(labels.size()),
                  "{} labels for an output of {} x {}", labels.size(), logits.size(0), logits.size(1));
-    const torch::Tensor target = torch::tensor(labels, torch::kFloat64).to(logits.options());
+    const torch::Tensor target = sent(torch::tensor(labels, torch::kFloat64).to(logits.scalar_type()), logits.device());
     return torch::mse_loss(logits.squeeze(1), target, at::Reduction::Sum);
 }
 
