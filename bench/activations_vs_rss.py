@@ -23,7 +23,7 @@ def arguments(model, folder, batch, length, freeze_to):
     stage = '' if freeze_to is None else f'[[stage]]\nfreeze_to = {freeze_to}\n'
     config.write_text('layer_decay = 0.95\nmax_steps = 3\n' + stage)
     return ['--config', str(config), '--model_name_or_path', model, '--train_file', str(folder / 'train.tsv'),
-            '--per_device_train_batch_size', str(batch), '--max_seq_length', str(length)]
+            '--per_device_train_batch_size', str(batch), '--max_seq_length', str(length), '--bf16', 'false']
 
 
 def peak_bytes(strata, folder, flags):

@@ -68,7 +68,7 @@ class Bench:
         self.link = Link(folder / "link")
         self.flags = ["--model_name_or_path", options.model, "--train_file", options.train,
                       "--per_device_train_batch_size", str(options.batch), "--layer_decay", "0.95",
-                      "--learning_rate", "1e-5", "--max_steps", str(options.updates + 1)]
+                      "--learning_rate", "1e-5", "--max_steps", str(options.updates + 1), "--bf16", "false"]
 
     def measure(self, mbit, overlap):
         """Medians of an update's phases, in seconds."""

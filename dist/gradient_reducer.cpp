@@ -36,6 +36,7 @@ class GradientReducer::Hook final : public torch::autograd::FunctionPostHook {
 GradientReducer::GradientReducer(const optim::Plan& plan, GroupStorage& storage, ShardRanks ranks,
                                  ReducerOptions options)
     : stage_(plan.zero_stage),
+      keeps_sums_(plan.keeps_sums()),
       storage_(storage),
       ranks_(std::move(ranks)),
       options_(options),
@@ -206,15 +207,16 @@ void GradientReducer::start(std::size_t index) {
     std::vector<SummedParts> pieces;
     for (const BucketPiece& piece : buckets_[index]) {
         Part& part = parts_[piece.part];
+        float* const into = keeps_sums_ ? storage_.gradient_sums(part.group) + piece.begin : nullptr;
         if (stage_ == 1) {
-            pieces.push_back({view_of(piece, storage_.gradient_parts(part.group)), nullptr});
+            pieces.push_back({view_of(piece, storage_.gradient_parts(part.group)), into});
             continue;
         }
         if (missing_[index] > 0) fill_gaps(part);
         PartedView whole = storage_.parameter_parts(part.group);
         whole.data = scratch_of(part).data_ptr();
         whole.type = element_type(type_);
-        pieces.push_back({view_of(piece, whole), storage_.gradient_sums(part.group) + piece.begin});
+        pieces.push_back({view_of(piece, whole), into});
     }
     under_way_.push_back({ranks_.owners().reduce_scatter_sum(pieces), index});
 }
@@ -249,7 +251,7 @@ void GradientReducer::wait_for_all() {
 BufferView GradientReducer::own_sums(const BucketPiece& piece) {
     const std::size_t group = parts_[piece.part].group;
     float* sums = nullptr;
-    if (stage_ == 2) {
+    if (keeps_sums_) {
         sums = storage_.gradient_sums(group);
     } else {
         const PartedView whole = storage_.gradient_parts(group);

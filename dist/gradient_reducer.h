@@ -7,14 +7,14 @@
 // messages on: MPI has no thread of its own.
 //
 // Stage 1: gradients add up in the storage's arena; the last micro-batch's backward reduces them in place, and each own
-// slice ends up with its sum over ranks. Stage 2: after every backward pass each group's gradients are taken from the
-// model, put into scratch memory, reduced, and added to the own slices' sums; scratch in use at once is bounded
-// (optim::gradient_scratch_bytes), since a group that needs more waits for the oldest. Sums have the order of
-// micro-batches and ranks (communicator.h).
+// slice ends up with its sum over ranks, there or in the sums that the plan keeps. Stage 2: after every backward pass
+// each group's gradients are taken from the model, put into scratch memory, reduced, and added to the own slices' sums;
+// scratch in use at once is bounded (optim::gradient_scratch_bytes), since a group that needs more waits for the
+// oldest. Sums have the order of micro-batches and ranks (communicator.h).
 //
 // Where each host has a copy of the optimizer state (shard_ranks.h), owners are those of a host, and at the step's last
-// micro-batch a bucket that has come to its owners goes on: their sums are added to those of the other copies' owners,
-// in the order of buckets, again while backward runs.
+// micro-batch a bucket that has come to its owners goes on: their sums, in fp32, are added to those of the other
+// copies' owners, in the order of buckets, again while backward runs.
 #pragma once
 
 #include <torch/types.h>
@@ -106,6 +106,7 @@ class GradientReducer {
     void fill_gaps(Part& part);
 
     int stage_;
+    bool keeps_sums_;
     GroupStorage& storage_;
     ShardRanks ranks_;
     ReducerOptions options_;

@@ -85,17 +85,22 @@ void GroupStorage::settle_state(std::size_t group, std::int64_t step) {
 }
 
 void GroupStorage::lay_out_gradients() {
-    std::int64_t end = 0;
+    std::int64_t whole = 0, own = 0;
     for (std::size_t group = 0; group < places_.size(); ++group) {
-        const bool trains = stage_->trainable[group];
-        places_[group].gradient = trains ? end : no_place;
-        if (trains) end += whole_gradients() ? plan_.padded_elements(group) : plan_.slice_stride(group);
+        Place& place = places_[group];
+        place.live = stage_->trainable[group];
+        place.gradient = whole;
+        place.sums = own;
+        if (!place.live) continue;
+        if (whole_gradients()) whole += plan_.padded_elements(group);
+        if (plan_.keeps_sums()) own += plan_.slice_stride(group);
     }
-    // The old arena is freed, views and all, before the new one is made.
+    // The old arenas are freed, views and all, before the new ones are made.
     for (Binding& binding : bindings_) binding.parameter.mutable_grad() = torch::Tensor();
-    gradients_ = torch::Tensor();
+    gradients_ = sums_ = torch::Tensor();
     // Autograd adds 16-bit gradients into an fp32 arena as well as into one of their own type.
-    gradients_ = zeros(end, whole_gradients() ? scalar_type(plan_.gradient_type()) : torch::kFloat32);
+    gradients_ = zeros(whole, scalar_type(plan_.gradient_type()));
+    sums_ = zeros(own);
 }
 
 void GroupStorage::bind_gradients() {
@@ -210,6 +215,7 @@ void GroupStorage::require_bound() const {
 
 void GroupStorage::zero_gradients() {
     gradients_.zero_();
+    sums_.zero_();
 }
 
 std::vector<GroupStorage::LiveParameter> GroupStorage::live_parameters() const {
@@ -227,8 +233,8 @@ PartedView GroupStorage::gradient_parts(std::size_t group) {
 }
 
 float* GroupStorage::gradient_sums(std::size_t group) {
-    STRATA_CHECK(live(group) && !whole_gradients(), "group {} has no sums of gradients", group);
-    return gradients_.data_ptr<float>() + places_[group].gradient;
+    STRATA_CHECK(live(group) && plan_.keeps_sums(), "group {} has no sums of gradients", group);
+    return sums_.data_ptr<float>() + places_[group].sums;
 }
 
 std::span<float> GroupStorage::parameters(std::size_t group) {
@@ -247,7 +253,7 @@ optim::SliceBuffers GroupStorage::buffers(std::size_t group) {
     const auto pointer = [](const torch::Tensor& state) { return state.defined() ? state.data_ptr<float>() : nullptr; };
     Place& place = places_[group];
     const std::int64_t begin = slice(group).begin;
-    const std::int64_t gradient = place.gradient + (whole_gradients() ? begin : 0);
+    const std::int64_t gradient = place.gradient + begin;
     optim::SliceBuffers buffers;
     buffers.type = plan_.compute;
     if (has_masters()) {
@@ -256,7 +262,9 @@ optim::SliceBuffers GroupStorage::buffers(std::size_t group) {
     } else {
         buffers.param = parameters_.data_ptr<float>() + place.parameter + begin;
     }
-    if (live(group) && gradients_.scalar_type() == torch::kFloat32) {
+    if (live(group) && plan_.keeps_sums()) {
+        buffers.grad = gradient_sums(group);
+    } else if (live(group) && gradients_.scalar_type() == torch::kFloat32) {
         buffers.grad = gradients_.data_ptr<float>() + gradient;
     } else if (live(group)) {
         buffers.grad16 = static_cast<const std::uint16_t*>(gradients_.const_data_ptr()) + gradient;
@@ -280,7 +288,7 @@ optim::RankMemory GroupStorage::memory() const {
     const auto bytes = [](const torch::Tensor& tensor) {
         return tensor.defined() ? static_cast<std::int64_t>(tensor.nbytes()) : std::int64_t{0};
     };
-    optim::RankMemory memory{bytes(parameters_), bytes(gradients_)};
+    optim::RankMemory memory{bytes(parameters_), bytes(gradients_) + bytes(sums_)};
     for (const Place& place : places_) {
         memory.state_bytes += bytes(place.master) + bytes(place.exp_avg) + bytes(place.exp_avg_sq);
     }

@@ -7,8 +7,9 @@
 // end, so a run of finished groups is one contiguous piece, and the next forward pass reads the parameter arena from
 // its start. Where the plan computes in 16 bits, both arenas are of that type (gradients as Plan::gradient_type()
 // says), and each rank keeps an fp32 master of its own slices, of frozen groups' too: the update works on masters and
-// rounds them into the arena, checkpoints hold masters. Under ZeRO stage 2 the second arena holds the sums of the own
-// slices alone, and the backward pass leaves gradients wherever it makes them (gradient_reducer.h collects them).
+// rounds them into the arena, checkpoints hold masters. Where the plan keeps sums (Plan::keeps_sums()), those of the
+// own slices have an arena of their own; under ZeRO stage 2 it is the only one, and the backward pass leaves gradients
+// wherever it makes them (gradient_reducer.h collects them).
 //
 // A frozen group has parameters and nothing else: no gradient, requires_grad off, and no state unless the plan keeps it
 // for a later thaw. Where a stage of the plan begins, enter() gives and takes gradients and state on every rank alike;
@@ -65,7 +66,7 @@ class GroupStorage {
 
     std::size_t groups() const { return places_.size(); }
     Memory memory_kind() const { return memory_kind_; }
-    bool live(std::size_t group) const { return places_[group].gradient != no_place; }
+    bool live(std::size_t group) const { return places_[group].live; }
 
     /// Of a group, without padding.
     std::int64_t elements(std::size_t group) const { return plan_.groups[group].elements; }
@@ -87,7 +88,8 @@ class GroupStorage {
     /// A live group's gradients as the parts of all ranks, padding included. Stage 1 only.
     PartedView gradient_parts(std::size_t group);
 
-    /// Where the own slice of a live group's gradients adds up, in fp32, padding included. Stage 2 only.
+    /// Where the own slice of a live group's gradients adds up, in fp32, padding included, where the plan
+    /// keeps sums.
     float* gradient_sums(std::size_t group);
 
     /// A group's parameters, unpadded, where they are fp32 (STRATA_CHECK).
@@ -129,11 +131,12 @@ class GroupStorage {
     optim::RankMemory memory() const;
 
   private:
-    static constexpr std::int64_t no_place = -1;
     struct Place {
-        std::int64_t parameter = 0;        // offset of the group in the parameter arena
-        std::int64_t gradient = no_place;  // offset in the gradient arena, of the own slice under stage 2
+        bool live = false;
         bool holds_state = false;
+        std::int64_t parameter = 0;         // offset of the group in the parameter arena
+        std::int64_t gradient = 0;          // the same in the gradient arena, of a live group
+        std::int64_t sums = 0;              // of the own slice in the arena of sums, of a live group
         torch::Tensor master;               // own slice; undefined where parameters are fp32
         torch::Tensor exp_avg, exp_avg_sq;  // own slice; undefined where there is none
     };
@@ -172,7 +175,8 @@ class GroupStorage {
     std::vector<std::int64_t> group_steps_;
     std::vector<Binding> bindings_;
     torch::Tensor parameters_;
-    torch::Tensor gradients_;
+    torch::Tensor gradients_;  // empty under stage 2
+    torch::Tensor sums_;       // empty where the plan keeps none
 };
 
 }  // namespace strata::dist

@@ -14,7 +14,6 @@ namespace {
 
 constexpr double bucket_bytes = 4 << 20;   // as dist/zero_optimizer.h has them
 constexpr double gather_piece = 16 << 20;  // likewise
-constexpr double update_bytes = 28;        // of an element: AdamW reads 16 bytes and writes 12
 constexpr double flops_forward = 2;        // of an element of a matrix, for each token
 constexpr double flops_backward = 4;       // of one that learns; half of it passes the gradient on
 
@@ -79,6 +78,14 @@ std::vector<double> backward_costs(const Plan& plan, std::int64_t step) {
     return costs;
 }
 
+/// Of an element: AdamW reads the gradient, weight and moments and writes the latter three, in 16 bits the weight
+/// twice.
+double update_bytes(const Plan& plan) {
+    const ComputeType gradient = plan.keeps_sums() ? ComputeType::fp32 : plan.gradient_type();
+    const bool masters = plan.compute != ComputeType::fp32;
+    return 24.0 + static_cast<double>(bytes_of(gradient) + (masters ? bytes_of(plan.compute) : 0));
+}
+
 struct Bucket {
     double bytes = 0;
     double ready = 0;  ///< share of the backward pass that is over when it is complete
@@ -94,7 +101,7 @@ std::vector<Bucket> buckets_of(const Plan& plan, std::int64_t step) {
     for (std::size_t g = plan.groups.size(); g-- > 0;) {
         done += costs[g];
         if (!plan.trainable(g, step)) continue;
-        double bytes = static_cast<double>(plan.padded_elements(g)) * sizeof(float);
+        double bytes = static_cast<double>(plan.padded_elements(g) * bytes_of(plan.gradient_type()));
         while (bytes > 0) {
             if (buckets.empty() || buckets.back().bytes >= bucket_bytes) buckets.emplace_back();
             Bucket& bucket = buckets.back();
@@ -135,7 +142,9 @@ struct Reduction {
     double exposed = 0;
 };
 
-Reduction reduce(const std::vector<Bucket>& buckets, const Links& links, double backward, bool overlap, bool crosses) {
+/// `widening`: sums' bytes for each byte of gradients.
+Reduction reduce(const std::vector<Bucket>& buckets, const Links& links, double backward, bool overlap, bool crosses,
+                 double widening) {
     double first_free = 0, across_free = 0, first_busy = 0, across_busy = 0;
     for (const Bucket& bucket : buckets) {
         const double ready = overlap ? bucket.ready * backward : backward;
@@ -143,7 +152,7 @@ Reduction reduce(const std::vector<Bucket>& buckets, const Links& links, double 
         first_free = std::max(first_free, ready) + takes;
         first_busy += takes;
         if (!crosses) continue;
-        const double then = links.across(bucket.bytes);
+        const double then = links.across(widening * bucket.bytes);
         across_free = std::max(across_free, first_free) + then;
         across_busy += then;
     }
@@ -166,7 +175,7 @@ double exposed_gather(const Plan& plan, std::int64_t step, const Links& links, d
     double sent = 0, time = 0;
     for (std::size_t g = 0; g < plan.groups.size(); ++g) {
         if (plan.trainable(g, step)) {
-            sent += static_cast<double>(plan.padded_elements(g)) * sizeof(float);
+            sent += static_cast<double>(plan.padded_elements(g) * bytes_of(plan.compute));
             time = std::max(time, gathered(std::min(bytes, std::ceil(sent / gather_piece) * gather_piece), links));
         }
         if (total > 0) time += forward * product_elements(plan.groups[g]) / total;
@@ -212,17 +221,20 @@ ClusterStep predict_one(const Plan& plan, const Cluster& cluster, const Compute&
     made.overlap = overlap;
     made.forward = compute.forward * plan.micro_batches;
     made.backward = compute.backward * plan.micro_batches;
+    const auto size = static_cast<double>(bytes_of(plan.gradient_type()));
+    const double widening = static_cast<double>(bytes_of(ComputeType::fp32)) / size;
     const int turns = plan.zero_stage == 1 ? 1 : plan.micro_batches;
     for (int turn = 0; turn < turns; ++turn) {
-        const auto [busy, exposed] = reduce(buckets, links, compute.backward, overlap, turn + 1 == turns);
+        const auto [busy, exposed] = reduce(buckets, links, compute.backward, overlap, turn + 1 == turns, widening);
         made.reduce += busy;
         made.exposed += exposed;
     }
-    double bytes = 0;
-    for (const Bucket& bucket : buckets) bytes += bucket.bytes;
+    double elements = 0;
+    for (const Bucket& bucket : buckets) elements += bucket.bytes / size;
+    const double bytes = elements * static_cast<double>(bytes_of(plan.compute));
     made.gather = overlap ? exposed_gather(plan, step, links, compute.forward, bytes) : gathered(bytes, links);
-    const double own = bytes / sizeof(float) / plan.owners();
-    made.update = cluster.update.value_or(own * update_bytes / cluster.memory + cluster.latency);
+    made.update =
+        cluster.update.value_or(elements / plan.owners() * update_bytes(plan) / cluster.memory + cluster.latency);
     made.memory = memory_per_rank(plan, 0, step);
     made.traffic = traffic_per_step(plan, step);
     return made;

@@ -8,6 +8,8 @@
 //   node   L ranks of a host reduce b in b(L-1)/L / inside; then the host's owners add their b/L each to those of the H
 //          hosts, all through the host's network: 2b(H-1)/H / network. Gathers take b(L-1)/L / inside.
 //
+// b is of the type that gradients leave in, between hosts fp32, and in gathers the type that the network computes in.
+//
 // Gradients come from the head down, a group's share of the backward pass being that of its matrix products (embeddings
 // are looked up, and cost none). A bucket (4 MiB of groups in that order) leaves when its last group is complete and
 // the link is free; between hosts buckets follow one another as well. What ends after the backward pass is exposed;

@@ -26,6 +26,7 @@ DeviceFacts device_facts(int device) {
     STRATA_CUDA_CHECK(cudaGetDeviceProperties(&properties, device));
     STRATA_CUDA_CHECK(cudaDriverGetVersion(&facts.driver));
     facts.name = properties.name;
+    facts.capability = 10 * properties.major + properties.minor;
     facts.uuid = "GPU";
     for (int i = 0; i < 16; ++i) {
         char digits[4];

@@ -13,9 +13,10 @@ int device_count();
 
 /// A GPU: the one it is, and what it is like.
 struct DeviceFacts {
-    std::string uuid;  ///< "GPU-..." as nvidia-smi writes it
-    std::string name;  ///< "NVIDIA H200"
-    int driver = 0;    ///< the newest CUDA version that its driver serves: 13000 for 13.0
+    std::string uuid;    ///< "GPU-..." as nvidia-smi writes it
+    std::string name;    ///< "NVIDIA H200"
+    int driver = 0;      ///< the newest CUDA version that its driver serves: 13000 for 13.0
+    int capability = 0;  ///< what its kind can do, CUDA's compute capability: 90 for 9.0
 };
 
 /// `device` is one of device_count(). SystemError when it cannot be asked.

@@ -26,9 +26,6 @@ void check_run(const PlanConfig& config) {
             "deterministic needs one copy of the optimizer state over all ranks: with one on each host, gradients are "
             "summed host by host and not in the order of micro-batches. Say --shard all.");
     }
-    if (config.replicas > 1 && config.compute != ComputeType::fp32) {
-        user_error("--shard node adds up in fp32 between hosts and takes no --bf16 or --fp16 yet. Say --shard all.");
-    }
     if (config.zero_stage != 1 && config.zero_stage != 2) {
         user_error(
             "zero_stage {} is not available; use 1 (each rank keeps its slice of the optimizer state) or 2 (and of the "
@@ -117,6 +114,10 @@ Slice Plan::slice(std::size_t group, int owner) const {
 
 ComputeType Plan::gradient_type() const {
     return zero_stage == 1 && micro_batches > 1 ? ComputeType::fp32 : compute;
+}
+
+bool Plan::keeps_sums() const {
+    return zero_stage == 2 || (replicas > 1 && gradient_type() != ComputeType::fp32);
 }
 
 std::int64_t Plan::elements() const {

@@ -101,6 +101,10 @@ struct Plan {
     /// under stage 2 they stay so.
     ComputeType gradient_type() const;
 
+    /// Where the own slices' sums lie in fp32 apart from the gradients: under stage 2, and where 16-bit gradients are
+    /// added up within each copy of the state and then over the copies, with no rounding between.
+    bool keeps_sums() const;
+
     /// Ranks that share one copy of the optimizer state.
     int owners() const { return world_size / replicas; }
 
@@ -147,8 +151,8 @@ inline constexpr std::int64_t gradient_scratch_bytes = std::int64_t{64} << 20;
 
 /// Bytes on one rank at one step: every group's parameters and every live group's gradients, both with their padding,
 /// and the optimizer state of the rank's own slices of the groups that hold some; masters of all groups are state, too.
-/// Under stage 2 gradients are the own slices' sums in fp32, and what is on its way comes on top. `owner`
-/// counts the ranks of one copy of the state.
+/// Under stage 2 gradients are the own slices' sums in fp32, and what is on its way comes on top; under stage 1 such
+/// sums come on top where the plan keeps them. `owner` counts the ranks of one copy of the state.
 struct RankMemory {
     std::int64_t parameter_bytes = 0;
     std::int64_t gradient_bytes = 0;
@@ -161,9 +165,9 @@ RankMemory memory_per_rank(const Plan& plan, int owner, std::int64_t step);
 
 /// Bytes that each rank sends for one update, by the ring formulas of dist/communicator.h: live groups' gradients, S
 /// bytes with padding, are reduced to their L owners for S(L-1)/L, once or, under stage 2, after every micro-batch;
-/// their updated parameters are gathered for S(L-1)/L. With R copies of the state each owner's sums, S/L bytes, are
-/// added to those of the other copies once, for 2(S/L)(R-1)/R. Norms and the loss come on top: 8 bytes a group, or a
-/// tile.
+/// their updated parameters are gathered for S(L-1)/L. With R copies of the state each owner's sums, S/L bytes in fp32,
+/// are added to those of the other copies once, for 2(S/L)(R-1)/R. Norms and the loss come on top: 8 bytes a group, or
+/// a tile.
 struct StepTraffic {
     std::int64_t reduce_bytes = 0;
     std::int64_t gather_bytes = 0;

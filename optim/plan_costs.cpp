@@ -17,7 +17,8 @@ RankMemory memory_per_rank(const Plan& plan, int owner, std::int64_t step) {
         if (plan.compute != ComputeType::fp32) memory.state_bytes += slice_bytes;
         if (plan.trainable(g, step)) {
             const std::int64_t gradients = bytes_of(plan.gradient_type()) * padded;
-            memory.gradient_bytes += plan.zero_stage == 1 ? gradients : fp32_bytes * padded / plan.owners();
+            if (plan.zero_stage == 1) memory.gradient_bytes += gradients;
+            if (plan.keeps_sums()) memory.gradient_bytes += fp32_bytes * padded / plan.owners();
             live += gradients;
             largest = std::max(largest, gradients);
         }

@@ -2,9 +2,9 @@
 #include <cstdio>
 
 #include "apps/strata/commands.h"
+#include "apps/strata/device.h"
 #include "apps/strata/experiment.h"
 #include "apps/strata/output_file.h"
-#include "apps/strata/precision.h"
 #include "apps/strata/step_bench.h"
 #include "apps/strata/step_bench_output.h"
 #include "apps/strata/train_plan.h"
@@ -26,7 +26,7 @@ Config settled(Config config) {
 
 int run_bench_step(const Config& given, dist::MpiCommunicator& communicator) {
     Config config = settled(given);
-    const std::string precision = settle_precision(config);
+    const std::string precision = settle_precision(config, common_bf16(torch::kCPU, communicator));
     Experiment experiment = dist::collectively(communicator, "loading the data", [&] {
         require_folder_of(config.json, "json");
         return load_texts_for_training(config, global_batch_size(config, communicator.size()));

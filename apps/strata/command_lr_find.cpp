@@ -50,13 +50,15 @@ void write_report(const Config& config, const optim::RangeTestReport& report) {
 
 }  // namespace
 
-int run_lr_find(const Config& config, dist::MpiCommunicator& communicator) {
+int run_lr_find(const Config& given, dist::MpiCommunicator& communicator) {
     const StopSignal stop;
+    Config config = given;
     dist::collectively(communicator, "looking at the outputs", [&] {
         require_folder_of(config.json, "json");
         require_folder_of(config.svg, "svg");
     });
     const torch::Device device = choose_device(config, communicator);
+    const std::string precision = settle_precision(config, common_bf16(device, communicator));
     const Experiment experiment =
         dist::collectively(communicator, "loading model and data", [&] { return load(config); });
     const RunLength length = dist::collectively(
@@ -73,6 +75,7 @@ int run_lr_find(const Config& config, dist::MpiCommunicator& communicator) {
     say(communicator, fmt::format("range test: {} of at most {} updates of {} samples, on {} rank(s) of {} thread(s)\n",
                                   groups.size() == 1 ? "one" : fmt::format("{}, one after another,", groups.size()),
                                   config.num_it, length.global_batch_size, communicator.size(), thread_count()));
+    if (!precision.empty()) say(communicator, precision);
     move_model(experiment.model(), device);
     const auto gpus = gpu_communicator(config, device, communicator);
     optim::RangeTestReport report{plan, optim::tested_stage(plan, config.range_stage), range_test_of(config), {}};

@@ -5,6 +5,7 @@
 #include "apps/strata/commands.h"
 #include "apps/strata/experiment.h"
 #include "apps/strata/model_costs.h"
+#include "apps/strata/precision.h"
 #include "apps/strata/train_plan.h"
 #include "core/error.h"
 #include "core/file.h"
@@ -72,6 +73,12 @@ int run_plan(const Config& given) {
         config.max_steps = steps_without_data;
         std::printf("No --train_file, --train_samples or --max_steps: rates are shown over %lld updates.\n\n",
                     static_cast<long long>(steps_without_data));
+    }
+    if (chooses_precision(config)) {
+        const std::string line = settle_precision(config, planned_bf16(config));
+        if (config.explain.empty()) std::printf("%s\n\n", line.c_str());
+    } else {
+        settle_precision(config, {});
     }
     std::optional<optim::Cluster> cluster;
     if (!config.cluster.empty()) cluster = cluster_of(config);

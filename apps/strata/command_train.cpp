@@ -10,7 +10,6 @@
 #include "apps/strata/input_files.h"
 #include "apps/strata/model_costs.h"
 #include "apps/strata/options.h"
-#include "apps/strata/precision.h"
 #include "apps/strata/provenance.h"
 #include "apps/strata/report/page.h"
 #include "apps/strata/results.h"
@@ -143,7 +142,6 @@ void say(const dist::Communicator& communicator, const std::string& text) {
 int run_train(const Config& given, dist::MpiCommunicator& communicator) {
     const StopSignal stop;
     Config config = given;
-    const std::string precision = settle_precision(config);
     if (config.output_dir.empty()) throw dist::AgreedUserError("--output_dir is missing: name the folder for this run");
     const torch::Device device = choose_device(config, communicator);
     Experiment experiment =
@@ -157,6 +155,9 @@ int run_train(const Config& given, dist::MpiCommunicator& communicator) {
                                        dist::collectively(communicator, "comparing the files",
                                                           [&] { return input_files_text(config, experiment); }));
     }
+    const std::optional<fs::path> checkpoint = checkpoint_to_resume(config, communicator);
+    const std::optional<std::string> saved = saved_configuration(checkpoint, communicator);
+    const std::string precision = settle_precision(config, common_bf16(device, communicator), saved);
     const int per_host = ranks_per_host(config, communicator);
     const auto [plan, length] = dist::collectively(communicator, "planning", [&] {
         const RunLength run = run_length(config, experiment.train->size(), communicator.size());
@@ -165,7 +166,6 @@ int run_train(const Config& given, dist::MpiCommunicator& communicator) {
     dist::require_equal_everywhere(communicator, "the plan", plan.hash());
 
     const RunDirectory run(config.output_dir);
-    const std::optional<fs::path> checkpoint = checkpoint_to_resume(config, communicator);
     const std::int64_t from =
         checkpoint ? dist::collectively(communicator, "reading the checkpoint",
                                         [&] { return check_resumable(*checkpoint, config, plan, length); })

@@ -140,7 +140,7 @@ struct Config {
     bool overlap_comm = true;
     bool gradient_checkpointing = false;
     bool deterministic = false;
-    std::string bf16 = "false";
+    std::string bf16 = "auto";  ///< settle_precision puts the answer here
     bool fp16 = false;
     std::optional<bool> tf32;
     std::string cuda_graph = "false";  ///< or "true", "auto"

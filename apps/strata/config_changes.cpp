@@ -72,11 +72,17 @@ std::map<std::string, std::string> config_entries(const std::string& toml_text) 
     return found;
 }
 
+std::map<std::string, std::string> saved_entries(const std::string& toml_text) {
+    Config of_old;
+    of_old.bf16 = "false";
+    std::map<std::string, std::string> entries = config_entries(to_toml(of_old, command_train, true));
+    for (const auto& [key, value] : config_entries(toml_text)) entries[key] = value;
+    return entries;
+}
+
 std::vector<Change> compare_configs(const std::string& a, const std::string& b) {
-    std::map<std::string, std::string> before = config_entries(to_toml(Config{}, command_train, true));
-    std::map<std::string, std::string> after = before;
-    for (const auto& [key, value] : config_entries(a)) before[key] = value;
-    for (const auto& [key, value] : config_entries(b)) after[key] = value;
+    std::map<std::string, std::string> before = saved_entries(a);
+    std::map<std::string, std::string> after = saved_entries(b);
     for (const auto& [key, value] : before) after.try_emplace(key);
     std::vector<Change> changes;
     for (const auto& [key, value] : after) {

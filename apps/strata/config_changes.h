@@ -13,13 +13,17 @@ namespace strata::app {
 /// by their names alone, as flags do.
 std::map<std::string, std::string> config_entries(const std::string& toml_text);
 
+/// The same of a saved configuration with every key that it does not have, since it is younger, at its default: for
+/// bf16 that of old, "false".
+std::map<std::string, std::string> saved_entries(const std::string& toml_text);
+
 /// A key that stands otherwise in `b` than in `a`; a value is empty where the key is unset.
 struct Change {
     std::string key, a, b;
 };
 
-/// Every key (of to_toml's texts) that changes what is learned, in order of their names. A key that a text does not
-/// have, since it is younger, stands at its default.
+/// Every key (of to_toml's texts) that changes what is learned, in order of their names; keys that a text does not have
+/// as saved_entries() says.
 std::vector<Change> compare_configs(const std::string& a, const std::string& b);
 
 /// Every change from the saved configuration (to_toml's text) that changes what is learned, a line each, beginning with

@@ -4,6 +4,7 @@
 #include <c10/core/impl/DeviceGuardImplInterface.h>
 #include <dlfcn.h>
 
+#include <algorithm>
 #include <chrono>
 #include <utility>
 #include <variant>
@@ -103,6 +104,20 @@ CUstream_st* compute_stream(torch::Device device) {
     if (device.is_cpu()) return nullptr;
     const auto* const torch_cuda = c10::impl::getDeviceGuardImpl(c10::DeviceType::CUDA);
     return static_cast<CUstream_st*>(torch_cuda->getStreamNativeHandle(torch_cuda->getStream(device)));
+}
+
+Bf16Ability common_bf16(const Bf16Ability& own, dist::Communicator& communicator) {
+    const std::vector<std::string> lacking = communicator.all_gather_bytes(own.has ? "" : communicator.host());
+    const auto first = std::find_if(lacking.begin(), lacking.end(), [](const auto& host) { return !host.empty(); });
+    if (first == lacking.end()) return own;
+    Bf16Ability common = own;
+    common.has = false;
+    common.host = *first;
+    return common;
+}
+
+Bf16Ability common_bf16(torch::Device device, dist::Communicator& communicator) {
+    return common_bf16(device.is_cpu() ? processor_bf16() : gpu_bf16(device.index()), communicator);
 }
 
 std::string device_text(torch::Device device) {

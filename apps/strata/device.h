@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "apps/strata/config.h"
+#include "apps/strata/precision.h"
 #include "dist/communicator.h"
 #include "models/model.h"
 
@@ -20,6 +21,10 @@ namespace strata::app {
 /// as tf32 says. Where updates are captured, LibTorch computes in a stream of its own from here on, since CUDA's
 /// default one cannot be. Collective.
 torch::Device choose_device(const Config& config, dist::Communicator& communicator);
+
+/// What all ranks can do, whose devices are `device`: where one lacks bf16, all go without. Collective.
+Bf16Ability common_bf16(const Bf16Ability& own, dist::Communicator& communicator);
+Bf16Ability common_bf16(torch::Device device, dist::Communicator& communicator);
 
 /// Tells LibTorch what tf32 says of fp32 products, if it says something. UserError where it wants TF32 of the CPU.
 void allow_tf32(const Config& config, torch::Device device);

@@ -288,7 +288,7 @@ std::vector<Option> make_table() {
          ""},
         {"device",
          &C::device,
-         step_commands | command_evaluate | command_predict,
+         plan_commands | command_evaluate | command_predict,
          run,
          "Where each rank computes: cuda is one GPU a rank; auto takes a GPU where there is one. Transformers' "
          "--use_cpu is "
@@ -406,10 +406,11 @@ std::vector<Option> make_table() {
          &C::bf16,
          plan_commands,
          run,
-         "Compute in bf16, with fp32 masters of the weights for the update and for what is saved; 'auto': where the "
-         "processor multiplies it",
+         "Compute in bf16, with fp32 masters of the weights for the update and for what is saved; 'auto': as the "
+         "checkpoint has it that the run goes on from, else where the processor (AVX512-BF16) or GPU (compute "
+         "capability 8.0) multiplies it",
          "",
-         {"false", "true", "auto"},
+         {"auto", "true", "false"},
          ""},
         {"fp16", &C::fp16, plan_commands, run, "The same in fp16, with dynamic loss scaling", "", {}, ""},
         {"tf32", &C::tf32, step_commands, run, "fp32 products in TF32, on GPUs that have it", "", {}, ""},

@@ -1,22 +1,87 @@
 #include "apps/strata/precision.h"
 
-#include <utility>
-
+#include "apps/strata/config_changes.h"
 #include "core/error.h"
+#include "optim/device.h"
 
 namespace strata::app {
 namespace {
 
-/// AVX512-BF16, which every processor with AMX-BF16 has, too. LibTorch's products use whichever is there.
-bool processor_has_bf16() {
-#if defined(__x86_64__)
-    return __builtin_cpu_supports("avx512bf16") != 0;
-#else
-    return false;
-#endif
+constexpr int first_capability = 80;  // as feature_of() says
+
+const char* feature_of(const Bf16Ability& ability) {
+    return ability.gpu ? "compute capability 8.0" : "AVX512-BF16";
+}
+
+/// "this processor", "the GPU of node2".
+std::string name_of(const Bf16Ability& ability) {
+    const char* const kind = ability.gpu ? "GPU" : "processor";
+    return ability.host.empty() ? fmt::format("this {}", kind) : fmt::format("the {} of {}", kind, ability.host);
+}
+
+std::string slow_note(const Bf16Ability& ability) {
+    return ability.has ? "" : fmt::format(", though {} does not multiply it (slow)", name_of(ability));
+}
+
+optim::ComputeType saved_type(const std::string& saved) {
+    const auto entries = saved_entries(saved);
+    if (entries.at("fp16") == "true") return optim::ComputeType::fp16;
+    return entries.at("bf16").find("true") == std::string::npos ? optim::ComputeType::fp32 : optim::ComputeType::bf16;
+}
+
+/// Writes the type down as if it had been asked for, and says why it is this one.
+std::string settled(Config& config, optim::ComputeType type, const std::string& why) {
+    config.bf16 = type == optim::ComputeType::bf16 ? "true" : "false";
+    config.fp16 = type == optim::ComputeType::fp16;
+    std::string line = fmt::format("precision: {}, {}", optim::name_of(type), why);
+    if (type == optim::ComputeType::fp32) return line;
+    line += "; weights and moments stay fp32 where they are updated and saved";
+    if (config.fp16) line += "; the loss is scaled";
+    return line;
+}
+
+std::string settle_as_asked(Config& config, const Bf16Ability& ability) {
+    using optim::ComputeType;
+    if (config.fp16) return settled(config, ComputeType::fp16, "as fp16 says");
+    if (config.bf16 == "true") return settled(config, ComputeType::bf16, "as bf16 says" + slow_note(ability));
+    settled(config, ComputeType::fp32, "");
+    return "";
+}
+
+std::string settle_by_ability(Config& config, const Bf16Ability& ability) {
+    using optim::ComputeType;
+    if (config.tf32.value_or(false)) return settled(config, ComputeType::fp32, "since tf32 is for products in fp32");
+    if (!ability.has) {
+        return settled(config, ComputeType::fp32,
+                       fmt::format("since {} has no {} to multiply bf16 by; --bf16 true: in bf16 all the same",
+                                   name_of(ability), feature_of(ability)));
+    }
+    const std::string why =
+        ability.here ? fmt::format("since {} multiplies it ({})", name_of(ability), feature_of(ability))
+                     : fmt::format("as for a GPU of {}, since this machine has none to ask", feature_of(ability));
+    return settled(config, ComputeType::bf16, why) + "; --bf16 false: in fp32";
 }
 
 }  // namespace
+
+Bf16Ability processor_bf16() {
+    Bf16Ability ability;
+#if defined(__x86_64__)
+    ability.has = __builtin_cpu_supports("avx512bf16") != 0;
+#endif
+    return ability;
+}
+
+Bf16Ability gpu_bf16(int gpu) {
+    return {.has = optim::device_facts(gpu).capability >= first_capability, .gpu = true};
+}
+
+Bf16Ability planned_bf16(const Config& config) {
+    if (config.device == "cpu") return processor_bf16();
+    if (optim::device_count() > 0) return gpu_bf16(0);
+    if (config.device == "cuda") return {.has = true, .gpu = true, .here = false};
+    return processor_bf16();
+}
 
 void check_precision(const Config& config) {
     if (config.bf16 == "true" && config.fp16) user_error("bf16 and fp16 are both true; keep one");
@@ -28,31 +93,22 @@ void check_precision(const Config& config) {
     }
 }
 
-optim::ComputeType compute_type(const Config& config) {
-    if (config.fp16) return optim::ComputeType::fp16;
-    const bool chooses = config.bf16 == "auto" && config.torchscript.empty();  // a module has its own types
-    const bool bf16 = config.bf16 == "true" || (chooses && processor_has_bf16());
-    return bf16 ? optim::ComputeType::bf16 : optim::ComputeType::fp32;
+bool chooses_precision(const Config& config) {
+    return config.bf16 == "auto" && !config.fp16 && config.torchscript.empty();
 }
 
-std::string settle_precision(Config& config) {
-    const optim::ComputeType type = compute_type(config);
-    const std::string asked = std::exchange(config.bf16, type == optim::ComputeType::bf16 ? "true" : "false");
-    const char* const masters = "weights and moments stay fp32 where they are updated and saved";
-    if (type == optim::ComputeType::fp16) {
-        return fmt::format("precision: fp16, as fp16 says; {}; the loss is scaled", masters);
-    }
-    if (type == optim::ComputeType::bf16 && asked == "auto") {
-        return fmt::format("precision: bf16, since this processor multiplies it (AVX512-BF16); {}", masters);
-    }
-    if (type == optim::ComputeType::bf16) {
-        return fmt::format("precision: bf16, as bf16 says{}; {}",
-                           processor_has_bf16() ? "" : ", though this processor does not multiply it (slow)", masters);
-    }
-    if (asked == "auto" && config.torchscript.empty()) {
-        return "precision: fp32, since bf16 = auto found no AVX512-BF16 in this processor";
-    }
-    return "";
+std::string settle_precision(Config& config, const Bf16Ability& ability, const std::optional<std::string>& saved) {
+    if (!chooses_precision(config)) return settle_as_asked(config, ability);
+    if (!saved) return settle_by_ability(config, ability);
+    const optim::ComputeType type = saved_type(*saved);
+    return settled(config, type,
+                   "as the checkpoint has it" + (type == optim::ComputeType::bf16 ? slow_note(ability) : ""));
+}
+
+optim::ComputeType compute_type(const Config& config) {
+    STRATA_CHECK(config.bf16 != "auto", "planning before bf16 = auto is settled");
+    if (config.fp16) return optim::ComputeType::fp16;
+    return config.bf16 == "true" ? optim::ComputeType::bf16 : optim::ComputeType::fp32;
 }
 
 }  // namespace strata::app

@@ -19,6 +19,13 @@ std::optional<fs::path> checkpoint_to_resume(const Config& config, dist::MpiComm
     return dist::newest_valid_checkpoint(communicator, config.output_dir, warn);
 }
 
+std::optional<std::string> saved_configuration(const std::optional<fs::path>& checkpoint,
+                                               dist::Communicator& communicator) {
+    if (!checkpoint) return std::nullopt;
+    return dist::collectively(communicator, "reading the checkpoint",
+                              [&] { return dist::open_checkpoint_state(*checkpoint).header().effective_config; });
+}
+
 namespace {
 
 /// What the bits of a deterministic run depend on, though its configuration may change.

@@ -24,7 +24,7 @@ class ConfigTables : public testing::Test {
 
     Config parse(const std::string& text, std::vector<const char*> flags = {}, const char* command = "plan") {
         std::ofstream(path_) << text;
-        std::vector<const char*> arguments = {"strata", command, "--config", path_.c_str()};
+        std::vector<const char*> arguments = {"strata", command, "--config", path_.c_str(), "--bf16", "false"};
         arguments.insert(arguments.end(), flags.begin(), flags.end());
         return parse_command_line(static_cast<int>(arguments.size()), arguments.data()).config;
     }
@@ -198,8 +198,9 @@ TEST_F(ConfigTables, changes_are_told_by_table_and_key) {
                 AllOf(HasSubstr("[[stage]] 3: given in the checkpoint, unset now"),
                       HasSubstr("[gradual]: unset in the checkpoint, given now")));
     EXPECT_EQ(config_changes(saved, parse(three_stages, {"--logging_steps", "7"}, "train")), "");
-    // A checkpoint from before a key was known stands at its default.
+    // A checkpoint from before a key was known stands at its default, that of then.
     EXPECT_EQ(config_changes("num_train_epochs = 3.0\n", parse("")), "");
+    EXPECT_EQ(config_changes("", parse("", {"--bf16", "true"})), "\n  bf16: 'false' in the checkpoint, 'true' now");
 }
 
 TEST_F(ConfigTables, errors_name_the_place) {

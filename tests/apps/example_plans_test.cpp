@@ -14,8 +14,8 @@ namespace fs = std::filesystem;
 optim::Plan plan_of(const std::string& name) {
     const std::string root = std::string(STRATA_FIXTURES) + "/../../";
     const std::string file = root + "examples/plans/" + name + ".toml";
-    const char* arguments[] = {"strata", "plan", "--config", file.c_str()};
-    const Config config = parse_command_line(4, arguments).config;
+    const char* arguments[] = {"strata", "plan", "--config", file.c_str(), "--bf16", "false"};
+    const Config config = parse_command_line(6, arguments).config;
     return make_train_plan(config, optim::read_manifest(root + config.manifest),
                            run_length(config, config.train_samples, 1), 1);
 }

@@ -18,6 +18,7 @@ class FrozenBackbone : public testing::Test {
         config_.model_name_or_path = STRATA_FIXTURES "/parity/tiny_bert";
         config_.train_file = STRATA_FIXTURES "/parity/train.tsv";
         config_.max_seq_length = 48;
+        config_.bf16 = "false";
         config_.per_device_train_batch_size = 12 / communicator_.size();
         config_.learning_rate = 1e-3;
         config_.layer_decay = 0.8;

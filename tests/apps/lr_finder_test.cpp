@@ -99,6 +99,7 @@ class LrFinder : public testing::Test {
         config_.per_device_train_batch_size = 8 / communicator_.size();
         config_.lr_scheduler_type = "constant";
         config_.policy = "prefix-decay";
+        config_.bf16 = "false";
         config_.decay = 0.5;
         config_.momentum = 0;
         config_.start_lr = 1e-5;

@@ -3,19 +3,22 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <fstream>
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "apps/strata/config_changes.h"
 #include "apps/strata/options.h"
 #include "core/error.h"
+#include "optim/device.h"
 #include "tests/support/scratch_folder.h"
 
 namespace strata::app {
 namespace {
 
-using optim::ComputeType;
 using testing::HasSubstr;
+using testing::Pair;
 
 Config parse(std::vector<const char*> flags) {
     flags.insert(flags.begin(), {"strata", "train"});
@@ -31,36 +34,97 @@ std::string error_of(const std::vector<const char*>& flags) {
     return "no error";
 }
 
+constexpr bool has = true, lacks = false;
+
+/// "fp32", "bf16" or "fp16", and the line that says why.
+std::pair<std::string, std::string> settled(const std::vector<const char*>& flags, Bf16Ability ability,
+                                            const std::optional<std::string>& saved = std::nullopt) {
+    Config config = parse(flags);
+    const std::string line = settle_precision(config, ability, saved);
+    EXPECT_NE(config.bf16, "auto");
+    return {std::string(optim::name_of(compute_type(config))), line};
+}
+
 TEST(Precision, FlagsMayStandAlone) {
-    EXPECT_EQ(compute_type(parse({})), ComputeType::fp32);
-    EXPECT_EQ(compute_type(parse({"--bf16"})), ComputeType::bf16);
-    EXPECT_EQ(compute_type(parse({"--fp16"})), ComputeType::fp16);
-    EXPECT_EQ(compute_type(parse({"--bf16", "--seed", "7"})), ComputeType::bf16);
-    EXPECT_EQ(compute_type(parse({"--bf16", "false", "--tf32", "false"})), ComputeType::fp32);
+    EXPECT_EQ(settled({"--bf16"}, {has}).first, "bf16");
+    EXPECT_EQ(settled({"--fp16"}, {has}).first, "fp16");
+    EXPECT_EQ(settled({"--bf16", "--seed", "7"}, {has}).first, "bf16");
+    EXPECT_EQ(settled({"--bf16", "false", "--tf32", "false"}, {has}).first, "fp32");
 }
 
 TEST(Precision, AFileSaysItAsABooleanOrAsText) {
     const testing_support::ScratchFolder scratch;
     for (const char* text : {"bf16 = true\n", "bf16 = \"true\"\n"}) {
         const std::string file = scratch.write("run.toml", text);
-        EXPECT_EQ(compute_type(parse({"--config", file.c_str()})), ComputeType::bf16) << text;
+        EXPECT_EQ(parse({"--config", file.c_str()}).bf16, "true") << text;
     }
     const std::string file = scratch.write("run.toml", to_toml(parse({"--bf16", "auto"}), command_train, true));
     EXPECT_EQ(parse({"--config", file.c_str()}).bf16, "auto");
 }
 
-TEST(Precision, AutoIsSettledByTheProcessor) {
-    Config config = parse({"--bf16", "auto"});
-    const ComputeType type = compute_type(config);
-    const std::string line = settle_precision(config);
-    EXPECT_EQ(config.bf16, type == ComputeType::bf16 ? "true" : "false");
-    EXPECT_EQ(compute_type(config), type);
-    EXPECT_THAT(line, HasSubstr("AVX512-BF16"));
-    EXPECT_THAT(line, HasSubstr(type == ComputeType::bf16 ? "precision: bf16" : "precision: fp32"));
-    Config plain = parse({});
-    EXPECT_EQ(settle_precision(plain), "");
-    Config module = parse({"--bf16", "auto", "--torchscript", "m.pt"});
-    EXPECT_EQ(compute_type(module), ComputeType::fp32);
+TEST(Precision, ByDefaultWhatComputesDecides) {
+    EXPECT_EQ(parse({}).bf16, "auto");
+    EXPECT_THAT(settled({}, {has}), Pair("bf16", HasSubstr("since this processor multiplies it (AVX512-BF16)")));
+    EXPECT_THAT(settled({}, {lacks}), Pair("fp32", HasSubstr("since this processor has no AVX512-BF16")));
+    EXPECT_THAT(settled({}, {has, true}), Pair("bf16", HasSubstr("since this GPU multiplies it (compute capability")));
+    EXPECT_THAT(settled({}, {lacks, true}), Pair("fp32", HasSubstr("since this GPU has no compute capability 8.0")));
+    EXPECT_EQ(settled({"--deterministic", "true"}, {has}).first, "bf16");
+}
+
+TEST(Precision, WhatWasAskedForIsNotDecided) {
+    EXPECT_THAT(settled({"--bf16", "true"}, {has}), Pair("bf16", HasSubstr("as bf16 says;")));
+    EXPECT_THAT(settled({"--bf16", "true"}, {lacks}), Pair("bf16", HasSubstr("this processor does not multiply it")));
+    EXPECT_THAT(settled({"--bf16", "false"}, {has}), Pair("fp32", ""));
+    EXPECT_THAT(settled({"--fp16"}, {has}), Pair("fp16", HasSubstr("the loss is scaled")));
+}
+
+TEST(Precision, WhatHasNoUseForBf16GoesWithout) {
+    EXPECT_THAT(settled({"--tf32", "true"}, {has}), Pair("fp32", HasSubstr("tf32 is for products in fp32")));
+    EXPECT_THAT(settled({"--torchscript", "m.pt"}, {has}), Pair("fp32", ""));
+}
+
+std::string saved_by(const std::vector<const char*>& flags) {
+    Config config = parse(flags);
+    settle_precision(config, {has});
+    return to_toml(config, command_train, true);
+}
+
+TEST(Precision, ARunThatGoesOnTakesTheCheckpointsType) {
+    const std::pair<std::string, std::string> checkpoints[] = {
+        {saved_by({}), "bf16"},
+        {saved_by({"--bf16", "false"}), "fp32"},
+        {saved_by({"--fp16"}), "fp16"},
+        {"seed = 42\n", "fp32"},  // from before there was another
+    };
+    for (const auto& [saved, type] : checkpoints) {
+        for (const bool ability : {has, lacks}) {
+            EXPECT_THAT(settled({}, {ability}, saved), Pair(type, HasSubstr(type + ", as the checkpoint has it")));
+            Config config = parse({});
+            settle_precision(config, {ability}, saved);
+            EXPECT_EQ(config_changes(saved, config), "");
+        }
+    }
+    EXPECT_THAT(settled({}, {lacks}, saved_by({})).second, HasSubstr("does not multiply it (slow)"));
+}
+
+TEST(Precision, WhatWasAskedForIsAChangeFromTheCheckpoint) {
+    for (const auto& [flag, saved] : {std::pair{"false", saved_by({})}, {"true", saved_by({"--bf16", "false"})}}) {
+        Config config = parse({"--bf16", flag});
+        settle_precision(config, {has}, saved);
+        EXPECT_EQ(config.bf16, flag);
+        EXPECT_THAT(config_changes(saved, config), HasSubstr("\n  bf16: "));
+    }
+}
+
+TEST(Precision, APlanIsForThisMachineOrTheGpuThatWasNamed) {
+    EXPECT_EQ(planned_bf16(parse({"--device", "cpu"})).has, processor_bf16().has);
+    EXPECT_FALSE(planned_bf16(parse({"--device", "cpu"})).gpu);
+    Config config = parse({"--device", "cuda"});
+    const Bf16Ability ability = planned_bf16(config);
+    EXPECT_TRUE(ability.gpu);
+    if (optim::device_count() > 0) GTEST_SKIP() << "this machine has a GPU to ask";
+    EXPECT_THAT(settle_precision(config, ability), HasSubstr("bf16, as for a GPU of compute capability 8.0, since"));
+    EXPECT_EQ(planned_bf16(parse({})).has, processor_bf16().has);
 }
 
 TEST(Precision, WhatContradictsIsRefused) {

@@ -33,8 +33,14 @@ TEST(RunLength, refuses_more_ranks_than_samples) {
                 testing::ThrowsMessage<UserError>(testing::HasSubstr("3 training samples for 4 ranks")));
 }
 
-TEST(TrainPlan, warm_up_is_counted_as_hugging_face_counts_it) {
+Config in_fp32() {
     Config config;
+    config.bf16 = "false";
+    return config;
+}
+
+TEST(TrainPlan, warm_up_is_counted_as_hugging_face_counts_it) {
+    Config config = in_fp32();
     config.max_steps = 101;
     const auto warmup = [&] {
         const optim::Plan plan = make_train_plan(config, {{"w", {4}}}, run_length(config, std::nullopt, 1), 1);
@@ -54,7 +60,7 @@ TEST(TrainPlan, layer_decay_is_short_for_policy_and_decay) {
     const optim::Manifest manifest = {{"bert.embeddings.word_embeddings.weight", {10, 4}},
                                       {"bert.encoder.layer.0.output.dense.weight", {4, 4}},
                                       {"classifier.bias", {2}}};
-    Config config;
+    Config config = in_fp32();
     config.max_steps = 10;
     config.layer_decay = 0.5;
     config.learning_rate = 1.0;
@@ -68,7 +74,7 @@ TEST(TrainPlan, layer_decay_is_short_for_policy_and_decay) {
 
 TEST(TrainPlan, warm_up_longer_than_the_run_is_refused) {
     const optim::Manifest manifest = {{"w", {4}}};
-    Config config;
+    Config config = in_fp32();
     config.max_steps = 10;
     config.warmup_steps = 11;
     EXPECT_THROW(make_train_plan(config, manifest, run_length(config, std::nullopt, 1), 1), UserError);

@@ -94,10 +94,14 @@ TEST_P(NcclTraining, GathersGoOnUnderTheNextForwardPass) {
 /// Two owners of a copy, or each rank a copy of its own.
 TEST_P(NcclTraining, CopiesOfTheStateGiveTheBitsOfTheCpu) {
     if (GetParam() == optim::OptimizerKind::lamb) GTEST_SKIP() << "its trust ratios are sums in another order";
-    for (const int owners : {1, 2}) {
+    for (const auto& [owners, type] : {std::pair{1, optim::ComputeType::fp32},
+                                       {2, optim::ComputeType::fp32},
+                                       {1, optim::ComputeType::bf16},
+                                       {2, optim::ComputeType::bf16}}) {
         if (mpi_.size() % owners != 0) continue;
         optim::Plan made = plan(mpi_.size());
         made.replicas = made.world_size / owners;
+        made.compute = type;
         Training on_cpu(awkward_groups(), made, ShardRanks::by_block(mpi_, owners), buckets());
         Training on_gpu(awkward_groups(), made, ShardRanks::by_block(gpu_.communicator(), owners), buckets(),
                         Memory::cuda);

@@ -45,6 +45,22 @@ class Sharded : public ::testing::Test {
         for (const auto& other : communicator_.all_gather_bytes(bits)) EXPECT_TRUE(other == bits) << "ranks differ";
     }
 
+    /// What a step has sent, and the rank holds, are what the plan says.
+    void expect_costs(const Training& run, const StepReport& report) {
+        const optim::StepTraffic planned = optim::traffic_per_step(run.plan, 0);
+        // Every bucket's bytes are rounded down by themselves.
+        const auto near = [](std::int64_t bytes) { return ::testing::DoubleNear(static_cast<double>(bytes), 64.0); };
+        EXPECT_THAT(static_cast<double>(report.traffic.reduce_scatter.bytes), near(planned.reduce_bytes));
+        EXPECT_THAT(static_cast<double>(report.traffic.all_gather.bytes), near(planned.gather_bytes));
+        EXPECT_THAT(static_cast<double>(report.across.bytes), near(planned.across_bytes));
+        EXPECT_EQ(report.across.calls > 0, run.plan.replicas > 1);
+        const optim::RankMemory held = run.storage.memory();
+        const optim::RankMemory memory = optim::memory_per_rank(run.plan, communicator_.rank() % run.plan.owners(), 0);
+        EXPECT_EQ(held.parameter_bytes, memory.parameter_bytes);
+        EXPECT_EQ(held.gradient_bytes, memory.gradient_bytes);
+        EXPECT_EQ(held.state_bytes, memory.state_bytes);
+    }
+
     MpiCommunicator communicator_;
     std::vector<int> blocks_;  // all sizes that the ranks can be cut into
     std::vector<testing::TestGroup> groups_ = awkward_groups();
@@ -137,19 +153,7 @@ TEST_P(ShardedUpdate, SendsAndHoldsWhatThePlanSays) {
     for (const int owners : blocks_) {
         const optim::Plan made = copied(plan(communicator_.size(), 3), owners);
         Training run(groups_, made, block(owners), small_buckets);
-        const StepReport report = run.train(0);
-        const optim::StepTraffic planned = optim::traffic_per_step(made, 0);
-        // Every bucket's bytes are rounded down by themselves.
-        const auto near = [](std::int64_t bytes) { return ::testing::DoubleNear(static_cast<double>(bytes), 64.0); };
-        EXPECT_THAT(static_cast<double>(report.traffic.reduce_scatter.bytes), near(planned.reduce_bytes));
-        EXPECT_THAT(static_cast<double>(report.traffic.all_gather.bytes), near(planned.gather_bytes));
-        EXPECT_THAT(static_cast<double>(report.across.bytes), near(planned.across_bytes));
-        EXPECT_EQ(report.across.calls > 0, made.replicas > 1);
-        const optim::RankMemory held = run.storage.memory();
-        const optim::RankMemory memory = optim::memory_per_rank(made, communicator_.rank() % owners, 0);
-        EXPECT_EQ(held.parameter_bytes, memory.parameter_bytes);
-        EXPECT_EQ(held.gradient_bytes, memory.gradient_bytes);
-        EXPECT_EQ(held.state_bytes, memory.state_bytes);
+        expect_costs(run, run.train(0));
     }
 }
 
@@ -183,6 +187,89 @@ INSTANTIATE_TEST_SUITE_P(Optimizers, ShardedUpdate,
                          [](const auto& kind) {
                              return std::string(optim::optimizer_name(std::get<0>(kind.param))) + "_stage_" +
                                     std::to_string(std::get<1>(kind.param));
+                         });
+
+/// In 16 bits: type, stage and micro-batches.
+class ShardedPrecision : public Sharded,
+                         public ::testing::WithParamInterface<std::tuple<optim::ComputeType, int, int>> {
+  protected:
+    optim::Plan plan(int owners) const {
+        optim::OptimizerConfig config;
+        config.weight_decay = 0.1;
+        optim::Plan made = copied(make_test_plan(groups_, communicator_.size(), config), owners);
+        std::tie(made.compute, made.zero_stage, made.micro_batches) = GetParam();
+        return made;
+    }
+    std::unique_ptr<Training> training(const optim::Plan& made, ZeroOptions options = small_buckets) {
+        auto run = std::make_unique<Training>(groups_, made, block(made.owners()), options);
+        if (run->zero.loss_scale()) run->zero.loss_scale()->scale = 1024.0F;
+        return run;
+    }
+    static NamedParameters masters(Training& run) { return run.zero.full_parameters(run.model.parameters()); }
+};
+
+TEST_P(ShardedPrecision, EqualsOneCopy) {
+    const auto all = training(plan(communicator_.size()));
+    std::vector<std::unique_ptr<Training>> runs;
+    for (const int owners : blocks_) runs.push_back(training(plan(owners)));
+    for (std::int64_t step = 0; step < 10; ++step) {
+        const StepReport expected = all->train(step, 1.0);
+        for (const auto& run : runs) {
+            const StepReport report = run->train(step, 1.0);
+            EXPECT_FALSE(report.skipped);
+            EXPECT_NEAR(report.loss, expected.loss, 3e-4 * expected.loss) << run->plan.replicas << " copies";
+            EXPECT_NEAR(report.grad_norm, expected.grad_norm, 4e-3 * expected.grad_norm);
+        }
+    }
+    for (const auto& run : runs) {
+        // As near as in precision_test.cpp: one copy's sums are rounded to 16 bits where the plan keeps none.
+        EXPECT_LT(distance(masters(*run), masters(*all)), 5e-4) << run->plan.replicas;
+        expect_same_everywhere(*run);
+        const std::string bits = bits_of(masters(*run));
+        EXPECT_THAT(communicator_.all_gather_bytes(bits), ::testing::Each(bits)) << "copies of the masters differ";
+    }
+}
+
+TEST_P(ShardedPrecision, SumsAreFp32InWhicheverStage) {
+    for (const int owners : blocks_) {
+        optim::Plan one = plan(owners), two = plan(owners);
+        one.zero_stage = 1;
+        two.zero_stage = 2;
+        one.micro_batches = two.micro_batches = 1;
+        if (!one.keeps_sums()) continue;  // one copy
+        const auto a = training(one), b = training(two);
+        for (std::int64_t step = 0; step < 5; ++step) EXPECT_EQ(a->train(step).grad_norm, b->train(step).grad_norm);
+        EXPECT_TRUE(bits_of(masters(*a)) == bits_of(masters(*b)));
+    }
+}
+
+TEST_P(ShardedPrecision, WhatLeavesEarlyHasTheSameBits) {
+    for (const int owners : blocks_) {
+        ZeroOptions late = small_buckets;
+        late.overlap = false;
+        const auto early_run = training(plan(owners)), late_run = training(plan(owners), late);
+        for (std::int64_t step = 0; step < 5; ++step) {
+            EXPECT_GT(early_run->train(step).reductions_in_backward, 1);
+            EXPECT_EQ(late_run->train(step).reductions_in_backward, 0);
+        }
+        EXPECT_TRUE(bits_of(masters(*early_run)) == bits_of(masters(*late_run)));
+    }
+}
+
+TEST_P(ShardedPrecision, SendsAndHoldsWhatThePlanSays) {
+    for (const int owners : blocks_) {
+        const auto run = training(plan(owners));
+        expect_costs(*run, run->train(0));
+    }
+}
+
+INSTANTIATE_TEST_SUITE_P(Types, ShardedPrecision,
+                         ::testing::Combine(::testing::Values(optim::ComputeType::bf16, optim::ComputeType::fp16),
+                                            ::testing::Values(1, 2), ::testing::Values(1, 2)),
+                         [](const auto& each) {
+                             const auto [type, stage, micro_batches] = each.param;
+                             return std::string(optim::name_of(type)) + "_stage_" + std::to_string(stage) + "_of_" +
+                                    std::to_string(micro_batches);
                          });
 
 TEST_F(Sharded, StagesThawAndFreezeAsWithOneCopy) {

@@ -51,7 +51,7 @@ TEST(BenchStep, says_where_the_time_of_a_fixed_length_goes) {
         const std::string batch = ranks == 2 ? "16" : "32";
         const auto bench = measured(ranks, scratch,
                                     {"--model_name_or_path", shapes(scratch), "--max_seq_length", "40",
-                                     "--per_device_train_batch_size", batch});
+                                     "--per_device_train_batch_size", batch, "--bf16", "false"});
         EXPECT_EQ(bench["ranks"], std::max(1, ranks));
         EXPECT_EQ(bench["steps"], 6);
         EXPECT_EQ(bench["precision"], "fp32");

@@ -107,9 +107,10 @@ TEST_F(Inference, tokenize_prints_a_line_of_ids_for_each_line) {
 TEST_F(Inference, plan_writes_json_and_csv_without_mpi) {
     const fs::path json = *scratch_ / "plan.json";
     const fs::path csv = *scratch_ / "plan.csv";
-    const JobResult job = run_strata(0, {"plan", "--model_name_or_path", parity("tiny_bert"), "--layer_decay", "0.8",
-                                         "--max_steps", "20", "--warmup_steps", "4", "--learning_rate", "1e-3",
-                                         "--ranks", "3", "--json", json.string(), "--csv", csv.string()});
+    const JobResult job =
+        run_strata(0, {"plan", "--model_name_or_path", parity("tiny_bert"), "--layer_decay", "0.8", "--max_steps", "20",
+                       "--warmup_steps", "4", "--learning_rate", "1e-3", "--ranks", "3", "--bf16", "false", "--json",
+                       json.string(), "--csv", csv.string()});
     ASSERT_EQ(job.exit_code, 0) << job.output;
     const auto plan = read_json(json);
     ASSERT_EQ(plan["groups"].size(), 5u);

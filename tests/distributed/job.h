@@ -53,8 +53,11 @@ nlohmann::json read_json(const std::filesystem::path& path);
 /// A file of tests/fixtures/parity.
 std::string parity(const std::string& name);
 
-/// Flags of a run over the parity fixture, equal to its reference: 20 updates of 12 samples on `ranks` ranks.
+/// Flags of a run over the parity fixture, equal to its reference: 20 updates of 12 samples on `ranks` ranks. The
+/// reference is of fp32, whatever this processor would choose.
 std::vector<std::string> parity_run(int ranks, const std::filesystem::path& output_dir);
+/// The same in the precision that a user gets who says nothing.
+std::vector<std::string> run_by_default(int ranks, const std::filesystem::path& output_dir);
 
 /// A file for --config: the head alone for 6 updates, the top layer with it for 7, then everything.
 inline constexpr const char* three_stages = R"(

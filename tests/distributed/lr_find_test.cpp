@@ -37,7 +37,9 @@ std::vector<std::string> range_test(int ranks, const std::vector<std::string>& m
                                       "--end_lr",
                                       "1",
                                       "--num_it",
-                                      "40"};
+                                      "40",
+                                      "--bf16",
+                                      "false"};
     words.insert(words.end(), more.begin(), more.end());
     return words;
 }

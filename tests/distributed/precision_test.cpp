@@ -1,9 +1,12 @@
 // Whole runs in bf16 and fp16: near fp32's, as exact about resuming, and saved in fp32.
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <torch/types.h>
 
 #include <cmath>
 
+#include "apps/strata/precision.h"
+#include "dist/checkpoint.h"
 #include "models/safetensors.h"
 #include "tests/distributed/equal_runs.h"
 #include "tests/distributed/job.h"
@@ -12,6 +15,8 @@ namespace strata::testing_support {
 namespace {
 
 namespace fs = std::filesystem;
+using testing::HasSubstr;
+using testing::Not;
 
 std::vector<std::string> run_in(const std::string& flag, int ranks, const fs::path& output_dir) {
     return with(parity_run(ranks, output_dir), {"--bf16", "false", flag, "true"});
@@ -147,6 +152,62 @@ TEST(Precision, fp16_scales_the_loss_and_says_so) {
     const std::int64_t skipped = lines.back().value("skipped_steps", 0);
     EXPECT_EQ(lines.back()["loss_scale"].get<double>(), 65536.0 / std::pow(2.0, skipped));
     EXPECT_LT(lines.back()["loss"].get<double>(), lines.front()["loss"].get<double>());
+}
+
+/// What `auto` is on this machine's processor.
+std::string chosen() {
+    return app::processor_bf16().has ? "bf16" : "fp32";
+}
+
+TEST(Precision, by_default_what_computes_decides_and_the_log_says_why) {
+    const ScratchFolder scratch;
+    const JobResult job = run_strata(2, with(run_by_default(2, scratch / "run"), {"--device", "cpu"}));
+    expect_success(job);
+    EXPECT_NE(job.output.find("precision: " + chosen() + ", since "), std::string::npos) << job.output;
+    expect_losses_near(read_lines(scratch / "run/metrics.jsonl"), reference_losses(), 0.02);
+    EXPECT_EQ(read_json(scratch / "run/plan.json")["compute_type"], chosen());
+    const std::string saved = chosen() == "bf16" ? "\nbf16 = 'true'\n" : "\nbf16 = 'false'\n";
+    EXPECT_NE(bytes_of(scratch / "run/config.toml").find(saved), std::string::npos);
+    EXPECT_NE(dist::open_checkpoint_state(scratch / "run/checkpoint-20").header().effective_config.find(saved),
+              std::string::npos);
+}
+
+class GoesOn : public testing::TestWithParam<std::string> {};
+
+TEST_P(GoesOn, by_default_in_the_precision_of_the_checkpoint) {
+    const ScratchFolder scratch;
+    const auto run = [&](const char* name) { return with(run_by_default(2, scratch / name), {"--save_steps", "7"}); };
+    expect_success(run_strata(2, with(run("whole"), {"--bf16", GetParam()})));
+    expect_success(run_strata(2, with(run("cut"), {"--bf16", GetParam()})));
+    fs::remove_all(scratch / "cut/checkpoint-20");
+    const JobResult resumed = run_strata(2, with(run("cut"), {"--resume_from_checkpoint", "auto"}));
+    expect_success(resumed);
+    const std::string type = GetParam() == "true" ? "bf16" : "fp32";
+    EXPECT_NE(resumed.output.find("precision: " + type + ", as the checkpoint has it"), std::string::npos)
+        << resumed.output;
+    expect_equal_runs(scratch / "whole", scratch / "cut");
+}
+
+INSTANTIATE_TEST_SUITE_P(Precision, GoesOn, testing::Values("true", "false"));
+
+TEST(Precision, a_plan_a_range_test_and_a_bench_decide_as_a_run_does) {
+    const ScratchFolder scratch;
+    const std::vector<std::string> model = {"--device", "cpu", "--model_name_or_path", parity("tiny_bert")};
+    const std::string data = parity("train.tsv"), json = (scratch / "out.json").string();
+    const std::string line = "precision: " + chosen() + ", since ";
+    const auto output = [&](int ranks, const std::vector<std::string>& command, const std::vector<std::string>& flags) {
+        const JobResult job = run_strata(ranks, with(with(command, model), flags));
+        EXPECT_EQ(job.exit_code, 0) << job.output;
+        return job.output;
+    };
+    EXPECT_THAT(output(0, {"plan"}, {"--json", json}), HasSubstr(line));
+    EXPECT_EQ(read_json(json)["compute_type"], chosen());
+    EXPECT_THAT(output(2, {"bench", "step"}, {"--steps", "2", "--json", json}), HasSubstr(line));
+    EXPECT_EQ(read_json(json)["precision"], chosen());
+    EXPECT_THAT(output(2, {"lr-find"}, {"--train_file", data, "--num_it", "10"}), HasSubstr(line));
+    EXPECT_THAT(output(0, {"plan"}, {"--bf16", "false"}), Not(HasSubstr("precision: ")));
+    EXPECT_THAT(output(0, {"plan"}, {"--device", "cuda", "--json", json}), HasSubstr("precision: bf16, "));
+    EXPECT_EQ(read_json(json)["compute_type"], "bf16");
 }
 
 TEST(Precision, flags_that_contradict_are_refused) {

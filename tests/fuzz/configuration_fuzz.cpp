@@ -1,5 +1,6 @@
 // A configuration file, and the plan it makes for a small model.
 #include "apps/strata/options.h"
+#include "apps/strata/precision.h"
 #include "apps/strata/train_plan.h"
 #include "tests/fuzz/scratch.h"
 
@@ -16,8 +17,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* bytes, std::size_t siz
     const auto path = fuzz::scratch().write("run.toml", std::string(fuzz::text_of(bytes, size)));
     const char* const arguments[] = {"strata", "plan", "--config", path.c_str()};
     fuzz::allow_refusal([&] {
-        const app::Config config = app::parse_command_line(std::size(arguments), arguments).config;
+        app::Config config = app::parse_command_line(std::size(arguments), arguments).config;
         app::to_toml(config, app::command_plan, true);
+        app::settle_precision(config, {});
         const auto length = app::run_length(config, 160, 1);
         const optim::Plan plan = app::make_train_plan(config, manifest, length, 1);
         STRATA_CHECK(plan.elements() > 0, "a plan of nothing");

@@ -55,6 +55,22 @@ TEST(Cluster, HasTheFiguresOfTheFormulas) {
     }
 }
 
+TEST(Cluster, SixteenBitsHalveWhatTravelsInsideAHost) {
+    const Cluster cluster = parse_cluster("hosts=8,gpus=8,nvlink=37,network=45,latency=1e-6,forward=0.1,backward=0.2");
+    Plan plan = large_plan(64);
+    const auto wide = predict(plan, cluster, std::nullopt);
+    plan.compute = ComputeType::bf16;
+    const auto narrow = predict(plan, cluster, std::nullopt);
+    const double bytes = 2.0 * static_cast<double>(plan.elements());
+    for (const bool node : {false, true})
+        EXPECT_NEAR(way(narrow, node, 1, false).gather, 0.5 * way(wide, node, 1, false).gather, 1e-3);
+    EXPECT_NEAR(way(narrow, false, 1, false).reduce, 0.5 * way(wide, false, 1, false).reduce, 1e-3);
+    // Inside the host 2 bytes an element, between hosts 4.
+    EXPECT_NEAR(way(narrow, true, 1, false).reduce, 2 * 2 * bytes * 7 / 8 / 45e9, 1e-3);
+    EXPECT_NEAR(way(narrow, false, 1, false).update, plan.elements() / 64.0 * 28 / 3e12 + 1e-12, 1e-7)
+        << "2 bytes less of the gradient, 2 more of the weight";
+}
+
 TEST(Cluster, StageTwoReducesEveryMicroBatch) {
     const Cluster cluster = parse_cluster("hosts=2,gpus=1,network=1,latency=1e-6,forward=0.1,backward=0.2,update=0.01");
     const auto steps = predict(large_plan(2, 4), cluster, std::nullopt);

@@ -23,6 +23,16 @@ TEST(Device, CountsNoGpuWithoutCuda) {
 #endif
 }
 
+TEST(Device, KnowsWhatItsGpusAre) {
+    if (device_count() == 0) GTEST_SKIP() << "no GPU here";
+    for (int gpu = 0; gpu < device_count(); ++gpu) {
+        const DeviceFacts facts = device_facts(gpu);
+        EXPECT_THAT(facts.uuid, ::testing::StartsWith("GPU-"));
+        EXPECT_GE(facts.capability, 50) << facts.name;
+        EXPECT_LT(facts.capability, 200) << facts.name;
+    }
+}
+
 // The macro, on stand-ins for the runtime's types, which are there with or without CUDA.
 using cudaError_t = int;
 constexpr cudaError_t cudaSuccess = 0;

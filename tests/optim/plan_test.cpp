@@ -273,6 +273,18 @@ TEST(Plan, ACopyOnEachHostCostsWhatTheFormulasSay) {
         EXPECT_EQ(memory_per_rank(plan, owner, 0).state_bytes, memory_per_rank(host, owner, 0).state_bytes);
     }
     config.replicas = 2;
+    config.world_size = 8;
+    config.compute = ComputeType::bf16;
+    for (const int micro_batches : {1, 2}) {
+        config.micro_batches = micro_batches;
+        const Plan short_plan = make_plan(bert_manifest({}), config);
+        const StepTraffic sent = traffic_per_step(short_plan, 0);
+        EXPECT_EQ(sent.reduce_bytes, micro_batches == 1 ? traffic.reduce_bytes / 2 : traffic.reduce_bytes);
+        EXPECT_EQ(sent.gather_bytes, traffic.gather_bytes / 2);
+        EXPECT_EQ(sent.across_bytes, traffic.across_bytes) << "sums are fp32";
+        // 16-bit gradients and fp32 sums of a quarter of them; or fp32 gradients alone.
+        EXPECT_EQ(memory_per_rank(short_plan, 0, 0).gradient_bytes, micro_batches == 1 ? padded * 3 / 4 : padded);
+    }
     config.zero_stage = 2;
     config.deterministic = true;
     EXPECT_THAT(message_of<UserError>([&] { make_plan(bert_manifest({}), config); }), HasSubstr("--shard all"));

@@ -58,7 +58,7 @@ def run_strata(program, folder, train, steps, ranks, out):
     if os.geteuid() == 0:
         command.insert(1, "--allow-run-as-root")
     command += [program, "train", "--model_name_or_path", folder, "--train_file", train, "--output_dir", out + "/run",
-                "--max_steps", str(steps), "--per_device_train_batch_size", str(BATCH // ranks), "--learning_rate", str(RATE),
+                "--max_steps", str(steps), "--bf16", "false", "--per_device_train_batch_size", str(BATCH // ranks), "--learning_rate", str(RATE),
                 "--layer_decay", str(DECAY), "--weight_decay", str(WEIGHT_DECAY), "--max_seq_length", str(MAX_LENGTH),
                 "--warmup_steps", str(WARMUP), "--hidden_dropout_prob", "0", "--attention_probs_dropout_prob", "0",
                 "--shuffle", "false", "--logging_steps", "1", "--save_strategy", "no", "--progress", "off"]
