@@ -27,7 +27,8 @@ std::optional<optim::ModelCosts> model_costs(const Config& config, const optim::
     for (std::size_t g = 0; g < plan.groups.size(); ++g) {
         for (const optim::Segment& segment : plan.groups[g].segments) group_of[segment.name] = g;
     }
-    optim::ModelCosts costs{config.per_device_train_batch_size, sequence_limit(config, model), models::process_bytes, {}};
+    optim::ModelCosts costs{
+        config.per_device_train_batch_size, sequence_limit(config, model), models::process_bytes, {}};
     for (const optim::Stage& stage : plan.stages) {
         bool backbone_trains = false;
         const auto trains = [&](const std::string& name) {

@@ -5,8 +5,8 @@
 
 namespace strata::app {
 
-/// The most bytes that were resident since the last call of forget_peak(), or since the process began where the kernel does
-/// not let it be forgotten.
+/// The most bytes that were resident since the last call of forget_peak(), or since the process began where the kernel
+/// does not let it be forgotten.
 std::int64_t peak_resident_bytes();
 void forget_peak();
 
