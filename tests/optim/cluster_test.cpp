@@ -67,7 +67,7 @@ TEST(Cluster, SixteenBitsHalveWhatTravelsInsideAHost) {
     EXPECT_NEAR(way(narrow, false, 1, false).reduce, 0.5 * way(wide, false, 1, false).reduce, 1e-3);
     // Inside the host 2 bytes an element, between hosts 4.
     EXPECT_NEAR(way(narrow, true, 1, false).reduce, 2 * 2 * bytes * 7 / 8 / 45e9, 1e-3);
-    EXPECT_NEAR(way(narrow, false, 1, false).update, plan.elements() / 64.0 * 28 / 3e12 + 1e-12, 1e-7)
+    EXPECT_NEAR(way(narrow, false, 1, false).update, bytes / 2 / 64 * 28 / 3e12 + 1e-12, 1e-7)
         << "2 bytes less of the gradient, 2 more of the weight";
 }
 
