@@ -263,14 +263,16 @@ TEST_P(ShardedPrecision, SendsAndHoldsWhatThePlanSays) {
     }
 }
 
+std::string name_of_case(const ::testing::TestParamInfo<ShardedPrecision::ParamType>& each) {
+    const auto [type, stage, micro_batches] = each.param;
+    return std::string(optim::name_of(type)) + "_stage_" + std::to_string(stage) + "_of_" +
+           std::to_string(micro_batches);
+}
+
 INSTANTIATE_TEST_SUITE_P(Types, ShardedPrecision,
                          ::testing::Combine(::testing::Values(optim::ComputeType::bf16, optim::ComputeType::fp16),
                                             ::testing::Values(1, 2), ::testing::Values(1, 2)),
-                         [](const auto& each) {
-                             const auto [type, stage, micro_batches] = each.param;
-                             return std::string(optim::name_of(type)) + "_stage_" + std::to_string(stage) + "_of_" +
-                                    std::to_string(micro_batches);
-                         });
+                         name_of_case);
 
 TEST_F(Sharded, StagesThawAndFreezeAsWithOneCopy) {
     for (const int stage : {1, 2}) {
