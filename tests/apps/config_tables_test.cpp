@@ -200,7 +200,8 @@ TEST_F(ConfigTables, changes_are_told_by_table_and_key) {
     EXPECT_EQ(config_changes(saved, parse(three_stages, {"--logging_steps", "7"}, "train")), "");
     // A checkpoint from before a key was known stands at its default, that of then.
     EXPECT_EQ(config_changes("num_train_epochs = 3.0\n", parse("")), "");
-    EXPECT_EQ(config_changes("", parse("", {"--bf16", "true"})), "\n  bf16: 'false' in the checkpoint, 'true' now");
+    EXPECT_EQ(config_changes("num_train_epochs = 3.0\n", parse("", {"--bf16", "true"})),
+              "\n  bf16: 'false' in the checkpoint, 'true' now");
 }
 
 TEST_F(ConfigTables, errors_name_the_place) {

@@ -94,7 +94,7 @@ TEST(Precision, ARunThatGoesOnTakesTheCheckpointsType) {
         {saved_by({}), "bf16"},
         {saved_by({"--bf16", "false"}), "fp32"},
         {saved_by({"--fp16"}), "fp16"},
-        {"seed = 42\n", "fp32"},  // from before there was another
+        {"num_train_epochs = 3.0\n", "fp32"},  // from before there was another
     };
     for (const auto& [saved, type] : checkpoints) {
         for (const bool ability : {has, lacks}) {
