@@ -92,10 +92,7 @@ struct Case {
     std::vector<float> tiles;
 };
 
-class ActivationGrid : public ::testing::TestWithParam<Form> {
-  protected:
-    void SetUp() override { STRATA_SKIP_WITHOUT(GetParam(), "bias and activation"); }
-};
+class ActivationGrid : public testing::OfBothForms {};
 
 TEST_P(ActivationGrid, EqualsItsDefinition) {
     for_all_types([&](auto type) {

@@ -108,10 +108,7 @@ struct Scatter {
     std::vector<float> edges;
 };
 
-class EmbeddingGrid : public ::testing::TestWithParam<Form> {
-  protected:
-    void SetUp() override { STRATA_SKIP_WITHOUT(GetParam(), "embeddings"); }
-};
+class EmbeddingGrid : public testing::OfBothForms {};
 
 TEST_P(EmbeddingGrid, AddsTheRowsOfItsTables) {
     for_all_types([&](auto type) {

@@ -184,10 +184,7 @@ struct Case {
     std::vector<float> tiles;
 };
 
-class NormGrid : public ::testing::TestWithParam<Form> {
-  protected:
-    void SetUp() override { STRATA_SKIP_WITHOUT(GetParam(), "residual and LayerNorm"); }
-};
+class NormGrid : public testing::OfBothForms {};
 
 TEST_P(NormGrid, EqualsItsDefinition) {
     for_all_types([&](auto type) {

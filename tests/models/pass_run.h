@@ -14,6 +14,7 @@
 
 #include "models/cuda_pass.h"
 #include "models/vectors.h"
+#include "optim/cuda_handles.h"
 #include "optim/device.h"
 #include "tests/support/grid_walk.h"
 
@@ -25,29 +26,38 @@ inline void PrintTo(Form form, std::ostream* out) {
     *out << (form == Form::cuda ? "cuda" : "host_walk");
 }
 
-/// For the SetUp of tests of both forms.
-#define STRATA_SKIP_WITHOUT(form, what)                                                             \
-    if ((form) == ::strata::models::testing::Form::cuda) {                                          \
-        if (!::strata::optim::cuda_built()) GTEST_SKIP() << what << " on CUDA: built without nvcc"; \
-        if (::strata::optim::device_count() == 0) GTEST_SKIP() << what << " on CUDA: no GPU here";  \
+/// Tests of both forms.
+class OfBothForms : public ::testing::TestWithParam<Form> {
+  protected:
+    void SetUp() override {
+        if (GetParam() == Form::host_walk) return;
+        if (!optim::cuda_built()) GTEST_SKIP() << "on CUDA: built without nvcc";
+        if (optim::device_count() == 0) GTEST_SKIP() << "on CUDA: no GPU here";
     }
+};
 
-/// Bytes on the device with those of the host in them. Built where nvcc is.
+#ifdef STRATA_WITH_CUDA
+/// Bytes on the device with those of the host in them.
 class DeviceTwin {
   public:
-    DeviceTwin(void* host, std::size_t bytes);
-    ~DeviceTwin();
-    DeviceTwin(const DeviceTwin&) = delete;
-    DeviceTwin& operator=(const DeviceTwin&) = delete;
+    DeviceTwin(void* host, std::size_t bytes) : host_(host), bytes_(bytes) {
+        device_ = memory_.at_least(bytes_ + 1);  // none for no bytes, else
+        optim::copy_bytes(device_, host_, bytes_, nullptr);
+    }
     void* data() const { return device_; }
     /// To the host, when all launches are done.
-    void fetch() const;
+    void fetch() const {
+        optim::copy_bytes(host_, device_, bytes_, nullptr);
+        optim::wait_for(nullptr);
+    }
 
   private:
     void* host_;
-    void* device_ = nullptr;
+    std::byte* device_ = nullptr;
     std::size_t bytes_;
+    optim::DeviceMemory memory_;
 };
+#endif
 
 /// `size` elements of T, the first of them `phase` elements past a 16-byte border, in memory that ends with the last.
 template <typename T>
