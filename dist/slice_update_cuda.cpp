@@ -174,15 +174,11 @@ optim::UpdateTables CudaSliceUpdate::uploaded_tables(std::span<const optim::Grou
     return tables(upload(hypers_, hypers, stream_), measures);
 }
 
-void CudaSliceUpdate::fetch_telemetry(std::span<optim::GroupTelemetry> telemetry) {
+void CudaSliceUpdate::telemetry(std::span<optim::GroupTelemetry> telemetry) {
     if (telemetry.empty()) return;
     auto* const out = reinterpret_cast<optim::GroupTelemetry*>(out_.at_least(telemetry.size_bytes()));
     optim::telemetry_cuda(updated_.tables(true), bins_at(updated_bins_, telemetry.size()), out, stream_);
     download(telemetry, out, stream_);
-}
-
-void CudaSliceUpdate::telemetry(std::span<optim::GroupTelemetry> telemetry) {
-    fetch_telemetry(telemetry);
 }
 
 void CudaSliceUpdate::update(bool measures) {
@@ -191,7 +187,7 @@ void CudaSliceUpdate::update(bool measures) {
 
 void CudaSliceUpdate::update(std::span<const optim::GroupHyper> hypers, std::span<optim::GroupTelemetry> telemetry) {
     optim::fused_update_cuda(plan_.optimizer.kind, uploaded_tables(hypers, !telemetry.empty()), stream_);
-    fetch_telemetry(telemetry);
+    this->telemetry(telemetry);
 }
 
 BufferView CudaSliceUpdate::start_lamb(bool counts) {
@@ -217,7 +213,7 @@ void CudaSliceUpdate::lamb_apply(std::span<const optim::GroupHyper> hypers, std:
                                  std::span<optim::GroupTelemetry> telemetry) {
     upload(tensor_sums_, tensor_sums, stream_);
     optim::lamb_apply_cuda(uploaded_tables(hypers, !telemetry.empty()), stream_);
-    fetch_telemetry(telemetry);
+    this->telemetry(telemetry);
 }
 
 double CudaSliceUpdate::square_sum(const float* values, std::int64_t elements) {

@@ -59,7 +59,6 @@ class CudaSliceUpdate final : public SliceUpdate, private UpdateOnDevice {
     optim::UpdateTables tables(const optim::GroupHyper* hypers, bool measures);
     optim::UpdateTables sent_tables(bool measures);
     optim::UpdateTables uploaded_tables(std::span<const optim::GroupHyper> hypers, bool measures);
-    void fetch_telemetry(std::span<optim::GroupTelemetry> telemetry);
 
     const optim::Plan& plan_;
     CUstream_st* stream_;

@@ -103,8 +103,6 @@ void TensorHeap::release(void* block, std::size_t bytes) {
     const std::lock_guard lock(mutex_);
     const auto next = free_.lower_bound(offset);
     STRATA_CHECK(next == free_.end() || next->first >= offset + size, "a tensor's memory is freed twice");
-    const auto after =
-        next == free_.end() ? std::pair(capacity_ + 1, std::size_t{0}) : std::pair(next->first, next->second);
     if (next != free_.begin()) {
         const auto [before, length] = *std::prev(next);
         STRATA_CHECK(before + length <= offset, "a tensor's memory is freed twice");
@@ -114,9 +112,9 @@ void TensorHeap::release(void* block, std::size_t bytes) {
             size += length;
         }
     }
-    if (after.first == offset + size) {
-        make_taken(after.first, after.second);
-        size += after.second;
+    if (next != free_.end() && next->first == offset + size) {
+        size += next->second;
+        make_taken(next->first, next->second);
     }
     make_free(offset, size);
 }

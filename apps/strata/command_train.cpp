@@ -156,8 +156,9 @@ int run_train(const Config& given, dist::MpiCommunicator& communicator) {
                                                           [&] { return input_files_text(config, experiment); }));
     }
     const std::optional<fs::path> checkpoint = checkpoint_to_resume(config, communicator);
-    const std::optional<std::string> saved = saved_configuration(checkpoint, communicator);
-    const std::string precision = settle_precision(config, common_bf16(device, communicator), saved);
+    const std::optional<dist::TrainHeader> saved = saved_header(checkpoint, communicator);
+    const std::string precision = settle_precision(config, common_bf16(device, communicator),
+                                                   saved ? std::optional(saved->effective_config) : std::nullopt);
     const int per_host = ranks_per_host(config, communicator);
     const auto [plan, length] = dist::collectively(communicator, "planning", [&] {
         const RunLength run = run_length(config, experiment.train->size(), communicator.size());
@@ -168,7 +169,7 @@ int run_train(const Config& given, dist::MpiCommunicator& communicator) {
     const RunDirectory run(config.output_dir);
     const std::int64_t from =
         checkpoint ? dist::collectively(communicator, "reading the checkpoint",
-                                        [&] { return check_resumable(*checkpoint, config, plan, length); })
+                                        [&] { return check_resumable(*checkpoint, *saved, config, plan, length); })
                    : 0;
     dist::collectively(communicator, "preparing " + config.output_dir, [&] {
         if (communicator.rank() == 0)

@@ -19,11 +19,11 @@ std::optional<fs::path> checkpoint_to_resume(const Config& config, dist::MpiComm
     return dist::newest_valid_checkpoint(communicator, config.output_dir, warn);
 }
 
-std::optional<std::string> saved_configuration(const std::optional<fs::path>& checkpoint,
-                                               dist::Communicator& communicator) {
+std::optional<dist::TrainHeader> saved_header(const std::optional<fs::path>& checkpoint,
+                                              dist::Communicator& communicator) {
     if (!checkpoint) return std::nullopt;
     return dist::collectively(communicator, "reading the checkpoint",
-                              [&] { return dist::open_checkpoint_state(*checkpoint).header().effective_config; });
+                              [&] { return dist::open_checkpoint_state(*checkpoint).header(); });
 }
 
 namespace {
@@ -47,10 +47,8 @@ void require_same_bits(const fs::path& checkpoint, const TrainProgress& progress
 
 }  // namespace
 
-std::int64_t check_resumable(const fs::path& checkpoint, const Config& config, const optim::Plan& plan,
-                             const RunLength& length) {
-    const dist::StateFile file = dist::open_checkpoint_state(checkpoint);
-    const auto& header = file.header();
+std::int64_t check_resumable(const fs::path& checkpoint, const dist::TrainHeader& header, const Config& config,
+                             const optim::Plan& plan, const RunLength& length) {
     const std::string changes = config_changes(header.effective_config, config);
     if (config.allow_changes) return header.step;
     if (header.update_hash != plan.update_hash() || !changes.empty()) {

@@ -14,11 +14,10 @@ using ::testing::HasSubstr;
 using testing_support::count;
 using testing_support::Outcome;
 using testing_support::run_command;
+using testing_support::run_ranks;
 
-/// `timeout` gives 124 where a rank hangs.
 Outcome run_job(int ranks, const std::string& how, const std::string& environment = "env -u OMPI_MCA_io") {
-    return run_command(environment + " timeout 60 " + STRATA_TEST_MPIRUN + " -np " + std::to_string(ranks) + " " +
-                       STRATA_FAILURE_TARGET + " " + how);
+    return run_ranks(STRATA_TEST_MPIRUN, ranks, STRATA_FAILURE_TARGET " " + how, environment);
 }
 
 TEST(Failure, WithoutOneTheJobEndsWell) {

@@ -14,8 +14,7 @@ using testing_support::count;
 using testing_support::Outcome;
 
 Outcome run_job(int ranks, const std::string& how) {
-    return testing_support::run_command(std::string("timeout 60 ") + STRATA_TEST_MPIRUN + " -np " +
-                                        std::to_string(ranks) + " " + STRATA_GRAPH_FAILURE_TARGET + " " + how);
+    return testing_support::run_ranks(STRATA_TEST_MPIRUN, ranks, STRATA_GRAPH_FAILURE_TARGET " " + how);
 }
 
 TEST(GraphFailure, OnOneRankEndsTheJob) {

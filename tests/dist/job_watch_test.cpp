@@ -21,7 +21,7 @@ using ::testing::AllOf;
 using ::testing::HasSubstr;
 using testing_support::count;
 using testing_support::Outcome;
-using testing_support::run_command;
+using testing_support::run_ranks;
 using testing_support::ScratchFolder;
 
 struct Misfortune {
@@ -34,11 +34,9 @@ std::ostream& operator<<(std::ostream& out, const Misfortune& misfortune) {
     return out << misfortune.how << "_in_" << misfortune.where;
 }
 
-/// `timeout` gives 124 where a rank hangs.
 Outcome run_watched(int ranks, const std::string& how, const std::string& where, const ScratchFolder& scratch) {
-    return run_command("env -u OMPI_MCA_io timeout 60 " + std::string(STRATA_TEST_MPIRUN) + " -np " +
-                       std::to_string(ranks) + " " + STRATA_FAILURE_TARGET + " " + how + " " + where + " " +
-                       scratch.path().string());
+    const std::string program = STRATA_FAILURE_TARGET " " + how + " " + where + " " + scratch.path().string();
+    return run_ranks(STRATA_TEST_MPIRUN, ranks, program, "env -u OMPI_MCA_io");
 }
 
 void expect_no_process_left(const ScratchFolder& scratch) {

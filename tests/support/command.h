@@ -31,6 +31,12 @@ inline Outcome run_command(const std::string& command) {
     return outcome;
 }
 
+/// So many ranks of a program, by the words of `mpirun`. `timeout` gives 124 where one hangs.
+inline Outcome run_ranks(const std::string& mpirun, int ranks, const std::string& program,
+                         const std::string& environment = "") {
+    return run_command(environment + " timeout 60 " + mpirun + " -np " + std::to_string(ranks) + " " + program);
+}
+
 /// How often `part` stands in `text`.
 inline int count(const std::string& text, const std::string& part) {
     int found = 0;
