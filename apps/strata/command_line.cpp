@@ -71,13 +71,6 @@ std::vector<std::string> names_of(unsigned commands_mask) {
     return names;
 }
 
-const Option* find_option(const std::string& name) {
-    for (const auto& option : option_table()) {
-        if (option.name == name || (!option.alias.empty() && option.alias == name)) return &option;
-    }
-    return nullptr;
-}
-
 std::string place(const std::string& file, const toml::node& node) {
     return fmt::format("{}:{}", file, node.source().begin.line);
 }

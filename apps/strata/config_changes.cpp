@@ -8,48 +8,9 @@
 namespace strata::app {
 namespace {
 
-/// Keys whose change does not change what is learned: where, how often and how loudly.
 bool is_free_to_change(const std::string& key) {
-    for (const char* free : {"output_dir",
-                             "overwrite_output_dir",
-                             "resume_from_checkpoint",
-                             "allow_changes",
-                             "logging_steps",
-                             "eval_strategy",
-                             "eval_steps",
-                             "save_strategy",
-                             "save_steps",
-                             "save_total_limit",
-                             "load_best_model_at_end",
-                             "metric_for_best_model",
-                             "greater_is_better",
-                             "async_save",
-                             "on_save_error",
-                             "progress",
-                             "report_to",
-                             "cache_frozen",
-                             "cache_dir",
-                             "validation_file",
-                             "test_file",
-                             "per_device_eval_batch_size",
-                             "max_eval_samples",
-                             "device",
-                             "zero_stage",
-                             "shard",
-                             "ranks_per_host",
-                             "overlap_comm",
-                             "cuda_graph",
-                             "gradient_checkpointing",
-                             "micro_batches",  // the resume itself looks at how steps are cut
-                             "ddp_timeout",
-                             "heartbeat_timeout",
-                             "per_device_train_batch_size",
-                             "gradient_accumulation_steps",
-                             "model_name_or_path",
-                             "torchscript"}) {
-        if (key == free) return true;
-    }
-    return false;
+    const Option* const option = find_option(key);
+    return option != nullptr && option->changes_freely;
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "apps/strata/config.h"
@@ -40,9 +41,31 @@ struct Option {
     std::vector<std::string> choices;           ///< for text: the values allowed; empty for any
     std::string alias;                          ///< another name people use, or empty
     void (*check)(std::string_view) = nullptr;  ///< throws UserError for unknown text, in place of `choices`
+    bool changes_freely =
+        false;  ///< where, how often, how loudly: a run that goes on with another value learns the same
+
+    Option& one_of(std::vector<std::string> values) {
+        choices = std::move(values);
+        return *this;
+    }
+    Option& checked_by(void (*checker)(std::string_view)) {
+        check = checker;
+        return *this;
+    }
+    Option& called_also(std::string other_name) {
+        alias = std::move(other_name);
+        return *this;
+    }
+    Option& free_to_change() {
+        changes_freely = true;
+        return *this;
+    }
 };
 
 const std::vector<Option>& option_table();
+
+/// By its name or its other one, with underscores; null for none.
+const Option* find_option(std::string_view name);
 
 struct CommandLine {
     Command command;
