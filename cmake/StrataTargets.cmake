@@ -1,27 +1,40 @@
-# strata_room(NAME SOURCES … [DEPENDS …] [TORCH])       one static library for a folder, namespaced include "room/file.h"
+# strata_room(NAME SOURCES … [DEPENDS …] [TORCH | TEXT])  one static library for a folder, namespaced include "room/file.h";
+#                                                       of LibTorch, or of JSON and TOML
 # strata_test(NAME SOURCES … [DEPENDS …] [LABELS …] [TORCH])  one GoogleTest program, found by ctest, label `cpu` unless told
 # strata_mpi_test(NAME RANKS … SOURCES … [DEPENDS …] [TORCH])  the same, run under mpirun once for each number of ranks
 
-# The headers of LibTorch's tensors, compiled once and shared by every target that uses them. Never <torch/torch.h>, here
-# or elsewhere: each file that sees it instantiates five seconds of templates, precompiled or not.
-function(_strata_use_torch target)
-  target_link_libraries(${target} PUBLIC strata::torch)
-  if(NOT TARGET strata_torch_pch)
-    file(CONFIGURE OUTPUT "${CMAKE_BINARY_DIR}/torch_pch.cpp" CONTENT "")  # touches nothing that is there already
-    add_library(strata_torch_pch STATIC "${CMAKE_BINARY_DIR}/torch_pch.cpp")
-    target_link_libraries(strata_torch_pch PUBLIC strata::torch fmt::fmt PRIVATE strata_options)
-    target_precompile_headers(strata_torch_pch PRIVATE <fmt/format.h> <torch/types.h>)
+# _strata_share_headers(TARGET NAME HEADERS … LIBRARIES …)  has the target's files see these headers compiled once, under NAME,
+# for all targets that ask for it. Flags must agree with strata_options.
+function(_strata_share_headers target name)
+  cmake_parse_arguments(ARG "" "" "HEADERS;LIBRARIES" ${ARGN})
+  if(NOT TARGET ${name})
+    file(CONFIGURE OUTPUT "${CMAKE_BINARY_DIR}/${name}.cpp" CONTENT "")  # touches nothing that is there already
+    add_library(${name} STATIC "${CMAKE_BINARY_DIR}/${name}.cpp")
+    target_link_libraries(${name} PUBLIC ${ARG_LIBRARIES} PRIVATE strata_options)
+    target_precompile_headers(${name} PRIVATE ${ARG_HEADERS})
   endif()
-  target_precompile_headers(${target} REUSE_FROM strata_torch_pch)
+  target_precompile_headers(${target} REUSE_FROM ${name})
 endfunction()
 
+set(_strata_text_headers <fmt/format.h> <nlohmann/json.hpp> <toml++/toml.h>)
+set(_strata_text_libraries fmt::fmt nlohmann_json::nlohmann_json tomlplusplus::tomlplusplus)
+set(_strata_test_headers <fmt/format.h> <gmock/gmock.h> <gtest/gtest.h> <nlohmann/json.hpp>)
+set(_strata_test_libraries fmt::fmt GTest::gmock GTest::gtest nlohmann_json::nlohmann_json)
+# Never <torch/torch.h>, here or elsewhere: each file that sees it instantiates five seconds of templates, precompiled or
+# not.
+set(_strata_torch_headers <torch/types.h>)
+
 function(strata_room name)
-  cmake_parse_arguments(ARG "TORCH" "" "SOURCES;DEPENDS" ${ARGN})
+  cmake_parse_arguments(ARG "TORCH;TEXT" "" "SOURCES;DEPENDS" ${ARGN})
   add_library(strata_${name} STATIC ${ARG_SOURCES})
   target_include_directories(strata_${name} PUBLIC "${CMAKE_SOURCE_DIR}")
   target_link_libraries(strata_${name} PUBLIC ${ARG_DEPENDS} PRIVATE strata_options)
   if(ARG_TORCH)
-    _strata_use_torch(strata_${name})
+    target_link_libraries(strata_${name} PUBLIC strata::torch)
+    _strata_share_headers(strata_${name} strata_torch_pch HEADERS ${_strata_text_headers} ${_strata_torch_headers}
+      LIBRARIES ${_strata_text_libraries} strata::torch)
+  elseif(ARG_TEXT)
+    _strata_share_headers(strata_${name} strata_text_pch HEADERS ${_strata_text_headers} LIBRARIES ${_strata_text_libraries})
   endif()
 endfunction()
 
@@ -31,9 +44,13 @@ function(_strata_test_program name)
   target_include_directories(${name} PRIVATE "${CMAKE_SOURCE_DIR}")
   target_link_libraries(${name} PRIVATE ${ARG_DEPENDS} GTest::gtest GTest::gmock strata_options)
   target_compile_definitions(${name} PRIVATE STRATA_FIXTURES="${CMAKE_SOURCE_DIR}/tests/fixtures")
+  target_compile_options(${name} PRIVATE -O1)  # a fifth less to compile; what is tested has its own flags
   if(ARG_TORCH)
     target_link_libraries(${name} PRIVATE strata::torch)
-    target_precompile_headers(${name} REUSE_FROM strata_torch_pch)
+    _strata_share_headers(${name} strata_torch_test_pch HEADERS ${_strata_test_headers} ${_strata_torch_headers}
+      LIBRARIES ${_strata_test_libraries} strata::torch)
+  else()
+    _strata_share_headers(${name} strata_test_pch HEADERS ${_strata_test_headers} LIBRARIES ${_strata_test_libraries})
   endif()
 endfunction()
 
