@@ -1,17 +1,13 @@
 // strata evaluate and strata predict: a trained folder on new data, by all ranks together.
-#include <chrono>
-#include <cmath>
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
 #include "apps/strata/commands.h"
 #include "apps/strata/device.h"
-#include "apps/strata/evaluation.h"
 #include "apps/strata/experiment.h"
 #include "apps/strata/results.h"
 #include "apps/strata/run_directory.h"
 #include "core/error.h"
-#include "core/file.h"
 #include "dist/agreement.h"
 
 namespace strata::app {
@@ -46,18 +42,10 @@ int run_evaluate(const Config& config, dist::MpiCommunicator& communicator) {
 int run_predict(const Config& config, dist::MpiCommunicator& communicator) {
     if (config.output.empty()) user_error("--output is missing: name the file to write predictions to");
     const Experiment experiment = load(config, false, communicator);
-    const Corpus& corpus = *experiment.test;
-    Progress bar(Progress::mode_of(config.progress, communicator.rank()), "predict",
-                 batch_count(corpus.size(), config.per_device_eval_batch_size));
-    const Predictions predictions =
-        predict(experiment.model(), corpus, experiment.labels.outputs(), experiment.regression(),
-                config.per_device_eval_batch_size, communicator, bar);
-    dist::collectively(communicator, "writing predictions", [&] {
-        if (communicator.rank() == 0)
-            write_file_atomically(config.output, predictions_jsonl(predictions, experiment.labels));
-    });
+    predict_test(config, experiment, config.output, communicator);
     if (communicator.rank() == 0) {
-        std::printf("%lld predictions written to %s\n", static_cast<long long>(corpus.size()), config.output.c_str());
+        std::printf("%lld predictions written to %s\n", static_cast<long long>(experiment.test->size()),
+                    config.output.c_str());
     }
     return exit_done;
 }

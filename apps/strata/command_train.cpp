@@ -86,20 +86,6 @@ nlohmann::json train_results(const Trainer& trainer, const TrainOutcome& outcome
     return results;
 }
 
-void predict_test(const Config& config, const Experiment& experiment, const RunDirectory& run,
-                  dist::Communicator& communicator) {
-    const Corpus& corpus = *experiment.test;
-    Progress bar(Progress::mode_of(config.progress, communicator.rank()), "predict",
-                 batch_count(corpus.size(), config.per_device_eval_batch_size));
-    const Predictions predictions =
-        predict(experiment.model(), corpus, experiment.labels.outputs(), experiment.regression(),
-                config.per_device_eval_batch_size, communicator, bar);
-    dist::collectively(communicator, "writing predictions", [&] {
-        if (communicator.rank() == 0)
-            run.write_text("predictions.jsonl", predictions_jsonl(predictions, experiment.labels));
-    });
-}
-
 /// A page that cannot be drawn costs no run its end.
 void write_report(const RunDirectory& run) {
     try {
@@ -116,7 +102,7 @@ void finish(const Config& config, Trainer& trainer, const TrainOutcome& outcome,
     trainer.save_model(run.path());
     nlohmann::json results = train_results(trainer, outcome);
     const nlohmann::json evaluation = experiment.validation.empty() ? nlohmann::json::object() : trainer.evaluate();
-    if (experiment.test) predict_test(config, experiment, run, communicator);
+    if (experiment.test) predict_test(config, experiment, run.path() / "predictions.jsonl", communicator);
     dist::collectively(communicator, "writing the results", [&] {
         if (communicator.rank() != 0) return;
         run.write_results("train", results);

@@ -32,7 +32,7 @@ std::string own_records(models::Model& model, const Corpus& corpus, std::int64_t
     const torch::Device device = device_of(model);
     const auto order = by_length(corpus);
     std::string records;
-    const std::int64_t batches = (corpus.size() + batch_size - 1) / batch_size;
+    const std::int64_t batches = batch_count(corpus.size(), batch_size);
     for (std::int64_t batch = communicator.rank(); batch < batches; batch += communicator.size()) {
         const std::int64_t begin = batch * batch_size;
         const std::int64_t count = std::min(batch_size, corpus.size() - begin);
@@ -71,6 +71,10 @@ double cross_entropy(std::span<const float> logits, std::size_t label) {
 
 std::span<const float> Predictions::row(std::int64_t sample) const {
     return std::span(logits).subspan(static_cast<std::size_t>(sample * outputs), static_cast<std::size_t>(outputs));
+}
+
+std::int64_t batch_count(std::int64_t samples, std::int64_t batch_size) {
+    return (samples + batch_size - 1) / batch_size;
 }
 
 Predictions predict(models::Model& model, const Corpus& corpus, std::int64_t outputs, bool regression,

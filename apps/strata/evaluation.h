@@ -23,6 +23,8 @@ struct Predictions {
     std::span<const float> row(std::int64_t sample) const;
 };
 
+std::int64_t batch_count(std::int64_t samples, std::int64_t batch_size);
+
 Predictions predict(models::Model& model, const Corpus& corpus, std::int64_t outputs, bool regression,
                     std::int64_t batch_size, dist::Communicator& communicator, Progress& progress);
 

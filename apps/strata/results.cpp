@@ -5,8 +5,11 @@
 #include <chrono>
 #include <cmath>
 
+#include "apps/strata/evaluation.h"
 #include "apps/strata/phase_timer.h"
+#include "core/file.h"
 #include "data/metrics.h"
+#include "dist/agreement.h"
 
 namespace strata::app {
 namespace {
@@ -22,14 +25,35 @@ nlohmann::json label_value(const std::string& name) {
     return number && std::to_string(*number) == name ? nlohmann::json(*number) : nlohmann::json(name);
 }
 
+/// With a bar that says `what` is being done.
+Predictions predict_corpus(const Config& config, const Experiment& experiment, const Corpus& corpus, const char* what,
+                           dist::Communicator& communicator) {
+    Progress bar(Progress::mode_of(config.progress, communicator.rank()), what,
+                 batch_count(corpus.size(), config.per_device_eval_batch_size));
+    return predict(experiment.model(), corpus, experiment.labels.outputs(), experiment.regression(),
+                   config.per_device_eval_batch_size, communicator, bar);
+}
+
+std::string predictions_jsonl(const Predictions& predictions, const data::LabelSet& labels) {
+    std::string text;
+    for (std::size_t i = 0; i < predictions.values.size(); ++i) {
+        const auto row = predictions.row(static_cast<std::int64_t>(i));
+        nlohmann::ordered_json line = {{"index", i}};
+        if (labels.regression) {
+            line["label"] = predictions.values[i];
+        } else {
+            line["label"] = label_value(labels.names[static_cast<std::size_t>(predictions.values[i])]);
+        }
+        line["logits"] = std::vector<float>(row.begin(), row.end());
+        text += line.dump() + "\n";
+    }
+    return text;
+}
+
 void add_set(nlohmann::json& results, const Config& config, const Experiment& experiment, const EvaluationSet& set,
              dist::Communicator& communicator) {
     const auto began = std::chrono::steady_clock::now();
-    Progress bar(Progress::mode_of(config.progress, communicator.rank()), "evaluate",
-                 batch_count(set.corpus->size(), config.per_device_eval_batch_size));
-    const Predictions predictions =
-        predict(experiment.model(), *set.corpus, experiment.labels.outputs(), experiment.regression(),
-                config.per_device_eval_batch_size, communicator, bar);
+    const Predictions predictions = predict_corpus(config, experiment, *set.corpus, "evaluate", communicator);
     for (const auto& [name, value] : measure(predictions, *set.corpus, config.task_name, experiment.labels)) {
         results["eval_" + name + set.suffix] = number_or_null(value);
     }
@@ -41,10 +65,6 @@ void add_set(nlohmann::json& results, const Config& config, const Experiment& ex
 }
 
 }  // namespace
-
-std::int64_t batch_count(std::int64_t samples, std::int64_t batch_size) {
-    return (samples + batch_size - 1) / batch_size;
-}
 
 nlohmann::json evaluate_sets(const Config& config, const Experiment& experiment, dist::Communicator& communicator) {
     nlohmann::json results = nlohmann::json::object();
@@ -74,20 +94,12 @@ std::string results_text(const nlohmann::json& results) {
     return text;
 }
 
-std::string predictions_jsonl(const Predictions& predictions, const data::LabelSet& labels) {
-    std::string text;
-    for (std::size_t i = 0; i < predictions.values.size(); ++i) {
-        const auto row = predictions.row(static_cast<std::int64_t>(i));
-        nlohmann::ordered_json line = {{"index", i}};
-        if (labels.regression) {
-            line["label"] = predictions.values[i];
-        } else {
-            line["label"] = label_value(labels.names[static_cast<std::size_t>(predictions.values[i])]);
-        }
-        line["logits"] = std::vector<float>(row.begin(), row.end());
-        text += line.dump() + "\n";
-    }
-    return text;
+void predict_test(const Config& config, const Experiment& experiment, const std::filesystem::path& file,
+                  dist::Communicator& communicator) {
+    const Predictions predictions = predict_corpus(config, experiment, *experiment.test, "predict", communicator);
+    dist::collectively(communicator, "writing predictions", [&] {
+        if (communicator.rank() == 0) write_file_atomically(file, predictions_jsonl(predictions, experiment.labels));
+    });
 }
 
 }  // namespace strata::app
