@@ -16,10 +16,10 @@ function(_strata_share_headers target name)
   target_precompile_headers(${target} REUSE_FROM ${name})
 endfunction()
 
-set(_strata_text_headers <fmt/format.h> <nlohmann/json.hpp> <toml++/toml.h>)
-set(_strata_text_libraries fmt::fmt nlohmann_json::nlohmann_json tomlplusplus::tomlplusplus)
-set(_strata_test_headers <fmt/format.h> <gmock/gmock.h> <gtest/gtest.h> <nlohmann/json.hpp>)
-set(_strata_test_libraries fmt::fmt GTest::gmock GTest::gtest nlohmann_json::nlohmann_json)
+set(_strata_headers <fmt/format.h> <nlohmann/json.hpp>)
+set(_strata_header_libraries fmt::fmt nlohmann_json::nlohmann_json)
+set(_strata_test_headers ${_strata_headers} <gmock/gmock.h> <gtest/gtest.h>)
+set(_strata_test_libraries ${_strata_header_libraries} GTest::gmock GTest::gtest)
 # Never <torch/torch.h>, here or elsewhere: each file that sees it instantiates five seconds of templates, precompiled or
 # not.
 set(_strata_torch_headers <torch/types.h>)
@@ -31,10 +31,11 @@ function(strata_room name)
   target_link_libraries(strata_${name} PUBLIC ${ARG_DEPENDS} PRIVATE strata_options)
   if(ARG_TORCH)
     target_link_libraries(strata_${name} PUBLIC strata::torch)
-    _strata_share_headers(strata_${name} strata_torch_pch HEADERS ${_strata_text_headers} ${_strata_torch_headers}
-      LIBRARIES ${_strata_text_libraries} strata::torch)
+    _strata_share_headers(strata_${name} strata_torch_pch HEADERS ${_strata_headers} ${_strata_torch_headers}
+      LIBRARIES ${_strata_header_libraries} strata::torch)
   elseif(ARG_TEXT)
-    _strata_share_headers(strata_${name} strata_text_pch HEADERS ${_strata_text_headers} LIBRARIES ${_strata_text_libraries})
+    _strata_share_headers(strata_${name} strata_text_pch HEADERS ${_strata_headers} <toml++/toml.h>
+      LIBRARIES ${_strata_header_libraries} tomlplusplus::tomlplusplus)
   endif()
 endfunction()
 
