@@ -43,7 +43,7 @@ function(_strata_test_program name)
   cmake_parse_arguments(ARG "TORCH" "" "SOURCES;DEPENDS" ${ARGN})
   add_executable(${name} ${ARG_SOURCES})
   target_include_directories(${name} PRIVATE "${CMAKE_SOURCE_DIR}")
-  target_link_libraries(${name} PRIVATE ${ARG_DEPENDS} GTest::gtest GTest::gmock strata_options)
+  target_link_libraries(${name} PRIVATE ${ARG_DEPENDS} ${_strata_test_libraries} strata_options)
   target_compile_definitions(${name} PRIVATE STRATA_FIXTURES="${CMAKE_SOURCE_DIR}/tests/fixtures")
   target_compile_options(${name} PRIVATE -O1)  # a fifth less to compile; what is tested has its own flags
   if(ARG_TORCH)
