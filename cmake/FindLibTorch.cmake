@@ -11,6 +11,9 @@ find_path(LIBTORCH_INCLUDE_DIR torch/csrc/api/include/torch/torch.h
   PATH_SUFFIXES include)
 find_library(LIBTORCH_CPU_LIBRARY torch_cpu HINTS "${LIBTORCH_INCLUDE_DIR}/../lib" NO_DEFAULT_PATH)
 find_library(LIBTORCH_C10_LIBRARY c10 HINTS "${LIBTORCH_INCLUDE_DIR}/../lib" NO_DEFAULT_PATH)
+# Its CUDA half, where it has one: only what the program loads on a GPU is linked with it.
+find_library(LIBTORCH_CUDA_LIBRARY torch_cuda HINTS "${LIBTORCH_INCLUDE_DIR}/../lib" NO_DEFAULT_PATH)
+find_library(LIBTORCH_C10_CUDA_LIBRARY c10_cuda HINTS "${LIBTORCH_INCLUDE_DIR}/../lib" NO_DEFAULT_PATH)
 if(NOT LIBTORCH_INCLUDE_DIR OR NOT LIBTORCH_CPU_LIBRARY OR NOT LIBTORCH_C10_LIBRARY)
   message(FATAL_ERROR "LibTorch was not found. Run launch/setup, or name yours: -DTorch_DIR=/path/to/torch/share/cmake/Torch")
 endif()

@@ -55,7 +55,11 @@ ZeroOptimizer::ZeroOptimizer(const optim::Plan& plan, GroupStorage& storage, con
     if (options.cuda_graph) {
         STRATA_CHECK(slices_->on_device() != nullptr && options.stream != nullptr && !plan.deterministic,
                      "an update that cannot be captured");
-        replayed_.emplace(graphs_of(options.stream), options.replay);
+        updates_.emplace(Replays{optim::ReplayedWork(graphs_of(options.stream), options.replay)});
+    }
+    if (options.pass_recordings) {
+        STRATA_CHECK(options.cuda_graph && plan.zero_stage == 1 && !loss_scale_, "passes that cannot be captured");
+        passes_.emplace(Replays{optim::ReplayedWork(options.pass_recordings, options.replay)});
     }
     const std::int64_t owners = plan.owners();
     STRATA_CHECK(options.reduce_bytes >= owners * bytes_of(plan.gradient_type()) &&
@@ -71,6 +75,22 @@ void ZeroOptimizer::backward(const torch::Tensor& loss, bool last) {
     reducer_.backward(loss_scale_ && loss.defined() ? loss * scale() : loss, last);
 }
 
+void ZeroOptimizer::passes(std::int64_t shape, const std::function<void()>& work) {
+    gather_.wait();
+    begin_step();
+    const auto with_reductions = [&] {
+        work();
+        started_in_passes_ = reducer_.started_early();
+        reducer_.finish();
+    };
+    if (passes_) {
+        run(*passes_, shape, with_reductions);
+    } else {
+        with_reductions();
+    }
+    reduced_in_passes_ = true;
+}
+
 StepReport ZeroOptimizer::step(const StepInput& input) {
     storage_.require_bound();
     gather_.wait();
@@ -78,7 +98,7 @@ StepReport ZeroOptimizer::step(const StepInput& input) {
     begin_step();
     StepReport report;
     report.step = input.step;
-    report.reductions_in_backward = reducer_.started_early();
+    report.reductions_in_backward = reduced_in_passes_ ? started_in_passes_ : reducer_.started_early();
     report.loss_scale = scale();
     for (std::size_t group = 0; group < storage_.groups(); ++group) {
         report.learning_rates.push_back(plan_.learning_rate(group, input.step));
@@ -117,7 +137,7 @@ void ZeroOptimizer::gather(const StepInput& input) {
 /// Where the host decides.
 void ZeroOptimizer::step_on_host(const StepInput& input, StepReport& report) {
     Stopwatch watch;
-    reducer_.finish();
+    if (!std::exchange(reduced_in_passes_, false)) reducer_.finish();
     report.seconds.reduce = watch.lap();
     lay_out();
     measure(input, report);
@@ -142,10 +162,11 @@ void ZeroOptimizer::step_on_host(const StepInput& input, StepReport& report) {
 /// the same at each update is captured where that is asked for; a logged one is made directly, since it measures.
 void ZeroOptimizer::step_on_device(UpdateOnDevice& there, const StepInput& input, StepReport& report) {
     Stopwatch watch;
-    const bool captured = replayed_ && !input.telemetry;
-    const bool with_reductions = captured && reducer_.all_in_finish();
+    const bool reduced = std::exchange(reduced_in_passes_, false);
+    const bool captured = updates_ && !input.telemetry;
+    const bool with_reductions = captured && !reduced && reducer_.all_in_finish();
     const bool with_gather = captured && !input.leaves_gather;
-    if (!with_reductions) reducer_.finish();
+    if (!with_reductions && !reduced) reducer_.finish();
     report.seconds.reduce = watch.lap();
     lay_out();
     const std::vector<optim::GroupHyper> hypers = next_hypers(input.step);
@@ -156,7 +177,8 @@ void ZeroOptimizer::step_on_device(UpdateOnDevice& there, const StepInput& input
         if (with_gather) gather(input);
     };
     if (captured) {
-        run((with_reductions ? 1 : 0) + (with_gather ? 2 : 0), work);
+        const auto way = run(*updates_, (with_reductions ? 1 : 0) + (with_gather ? 2 : 0), work);
+        if (with_reductions && way == optim::ReplayedWork::Way::replayed) reducer_.finish_replayed();
     } else {
         work();
     }
@@ -188,7 +210,7 @@ void ZeroOptimizer::launch(UpdateOnDevice& there, bool measures) {
 }
 
 /// Has the GPU do `work`, captured as soon as it can be. `key`: what it is made of.
-void ZeroOptimizer::run(std::int64_t key, const std::function<void()>& work) {
+optim::ReplayedWork::Way ZeroOptimizer::run(Replays& replays, std::int64_t key, const std::function<void()>& work) {
     const std::vector<Communicator*> communicators = ranks_.all();
     std::vector<std::int64_t> baked_in{storage_.layout()};
     std::vector<TrafficCounters> before;
@@ -198,17 +220,16 @@ void ZeroOptimizer::run(std::int64_t key, const std::function<void()>& work) {
         before.push_back(communicator->traffic());
     }
     using Way = optim::ReplayedWork::Way;
-    const Way way = replayed_->run(key, baked_in, work);
-    if (way == Way::direct) return;
-    std::vector<TrafficCounters>& captured = captured_[key];
+    const Way way = replays.work.run(key, baked_in, work);
+    if (way == Way::direct) return way;
+    std::vector<TrafficCounters>& captured = replays.traffic[key];
     if (way == Way::recorded) {
         captured.clear();
         for (std::size_t i = 0; i < before.size(); ++i) captured.push_back(communicators[i]->traffic() - before[i]);
-    } else if (reducer_.all_in_finish()) {
-        reducer_.finish_replayed();
     }
     for (std::size_t i = 0; i < communicators.size(); ++i)
         communicators[i]->end_replay(way == Way::replayed ? captured[i] : TrafficCounters());
+    return way;
 }
 
 /// Notes what had been sent before the step.

@@ -101,6 +101,9 @@ struct ZeroOptions {
     /// On a GPU, captures an update's work in a CUDA graph and replays it: norms, decision, update, and what does not
     /// overlap the passes, reductions and gathers. Needs a stream of its own; not for a deterministic plan.
     bool cuda_graph = false;
+    /// With cuda_graph, what passes() are captured in; none: they are made directly. Under stage 1, and not in fp16,
+    /// whose loss the host scales.
+    optim::ReplayedWork::MakeRecording pass_recordings = {};
     optim::ReplayLimits replay = {};
 };
 
@@ -113,6 +116,12 @@ class ZeroOptimizer {
     /// loss must be this rank's part of a sum: the caller has divided by the global number of samples. Undefined on a
     /// rank that has no such micro-batch; all ranks call this equally often, `last` the last time.
     void backward(const torch::Tensor& loss, bool last);
+
+    /// All of a step's passes, with their reductions: `work` zeroes the gradients and calls backward() for each
+    /// micro-batch. With pass_recordings it is captured as soon as it can be, and from then on replayed instead of
+    /// called: calls with one `shape`, which is the same on all ranks, must then differ in nothing but what they read
+    /// from the GPU's memory.
+    void passes(std::int64_t shape, const std::function<void()>& work);
 
     /// The update. Under stage 1 the caller may have run the backward passes itself.
     StepReport step(const StepInput& input);
@@ -137,17 +146,24 @@ class ZeroOptimizer {
     std::optional<optim::LossScale>& loss_scale() { return loss_scale_; }
     const std::optional<optim::LossScale>& loss_scale() const { return loss_scale_; }
 
-    /// How updates came to the GPU; all zero without cuda_graph.
-    optim::ReplayCounts replays() const { return replayed_ ? replayed_->counts() : optim::ReplayCounts(); }
+    /// How updates came to the GPU, and the passes of passes(); all zero without cuda_graph.
+    optim::ReplayCounts replays() const { return updates_ ? updates_->work.counts() : optim::ReplayCounts(); }
+    optim::ReplayCounts pass_replays() const { return passes_ ? passes_->work.counts() : optim::ReplayCounts(); }
 
   private:
+    /// Work that is captured, and what its operations count.
+    struct Replays {
+        optim::ReplayedWork work;
+        std::map<std::int64_t, std::vector<TrafficCounters>> traffic = {};  ///< by keys: of each communicator
+    };
+
     void begin_step();
     void sum_over_ranks(std::span<double> values);
     void lay_out();
     void step_on_device(UpdateOnDevice& there, const StepInput& input, StepReport& report);
     void step_on_host(const StepInput& input, StepReport& report);
     void launch(UpdateOnDevice& there, bool measures);
-    void run(std::int64_t key, const std::function<void()>& work);
+    optim::ReplayedWork::Way run(Replays& replays, std::int64_t key, const std::function<void()>& work);
     void gather(const StepInput& input);
     void measure(const StepInput& input, StepReport& report);
     bool ends_stage(std::int64_t step) const;
@@ -181,8 +197,9 @@ class ZeroOptimizer {
     std::optional<Decided> undecided_;        // the last one, until its sums are here
     std::optional<Decided> learned_;          // the last one of which they are
     std::int64_t layout_ = 0;                 // the storage's, when the spans were made
-    std::optional<optim::ReplayedWork> replayed_;
-    std::map<std::int64_t, std::vector<TrafficCounters>> captured_;  // by replayed_'s keys: of each communicator
+    std::optional<Replays> updates_, passes_;
+    bool reduced_in_passes_ = false;      // this step's gradients, by passes()
+    std::int64_t started_in_passes_ = 0;  // buckets, before their backward pass had ended
     std::vector<double> frozen_weights_;  // square sums of this rank's slices of frozen groups; empty: not known
 };
 

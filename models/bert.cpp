@@ -6,11 +6,11 @@
 
 #include "core/error.h"
 #include "models/bert_modules.h"
+#include "models/flash_attention.h"
 #include "models/hf_folder.h"
 #include "models/packed_attention.h"
 #include "models/packed_embedding.h"
 #include "models/recomputed.h"
-#include "models/sent.h"
 
 namespace strata::models {
 namespace {
@@ -48,9 +48,8 @@ void check_below(const torch::Tensor& ids, std::int64_t rows, const char* what) 
     }
 }
 
-torch::Tensor first_rows(const torch::Tensor& x, const std::vector<std::int64_t>& offsets) {
-    const std::vector<std::int64_t> rows(offsets.begin(), offsets.end() - 1);
-    return x.index_select(0, sent(torch::tensor(rows, torch::kInt64), x.device()));
+torch::Tensor first_rows(const torch::Tensor& x, const PackedLayout& layout) {
+    return x.index_select(0, layout.on(x.device()).firsts);
 }
 
 }  // namespace
@@ -148,9 +147,9 @@ torch::Tensor Layer::forward(const torch::Tensor& x, const ForwardContext& conte
 }
 
 torch::Tensor Layer::first_tokens(const torch::Tensor& x, const ForwardContext& context) const {
-    const torch::Tensor first = first_rows(x, context.layout->offsets);
+    const torch::Tensor first = first_rows(x, *context.layout);
     ForwardContext of_first = context;
-    of_first.layout = make_pooled_layout(context.layout->sample_positions);
+    of_first.layout = context.pooled;
     return finish(attention->self->forward(x, first, context), first, of_first);
 }
 
@@ -189,7 +188,7 @@ torch::Tensor BertModel::first_tokens(const PackedInput& input, const ForwardCon
         };
         x = how.recomputes ? recomputed(part, x, trains(*layer)) : part(x);
     }
-    return how.whole ? first_rows(x, input.offsets) : x;
+    return how.whole ? first_rows(x, *context.layout) : x;
 }
 
 torch::Tensor BertModel::pool(const torch::Tensor& first_tokens) const {
@@ -209,6 +208,10 @@ NamedTensors BertForSequenceClassification::named_parameter_list() const {
     return list;
 }
 
+bool BertForSequenceClassification::has_fixed_calls() const {
+    return flash_attention_takes(config_.hidden_size / config_.num_attention_heads);
+}
+
 FolderWriter BertForSequenceClassification::folder_writer(const std::filesystem::path& tokenizer_source) const {
     return [config = config_, tokenizer_source](const std::filesystem::path& folder, const NamedTensors& parameters) {
         save_model(folder, parameters, config, tokenizer_source);
@@ -217,10 +220,11 @@ FolderWriter BertForSequenceClassification::folder_writer(const std::filesystem:
 
 torch::Tensor BertForSequenceClassification::forward(const Input& any_input, const std::optional<DropoutKey>& dropout) {
     const PackedInput& input = tokens_of(any_input);
-    const ForwardContext context{make_layout(input.offsets, input.sample_positions), dropout, dropout_in_frozen()};
+    const ForwardContext context{make_layout(input), make_pooled_layout(input.sample_positions, input.pooled), dropout,
+                                 dropout_in_frozen()};
     const auto reading = [this](const torch::nn::Module& part) { reads(part); };
     const BertModel::How how{fixed_width().has_value(), recomputes(), reading};
-    return forward_from(bert_->first_tokens(input, context, how), input.sample_positions, dropout);
+    return head(bert_->first_tokens(input, context, how), context);
 }
 
 std::optional<std::int64_t> BertForSequenceClassification::fixed_width() const {
@@ -231,7 +235,7 @@ std::optional<std::int64_t> BertForSequenceClassification::fixed_width() const {
 torch::Tensor BertForSequenceClassification::fixed_part(const Input& any_input) {
     const torch::NoGradGuard no_grad;
     const PackedInput& input = tokens_of(any_input);
-    const ForwardContext context{make_layout(input.offsets, input.sample_positions), std::nullopt, false};
+    const ForwardContext context{make_layout(input), nullptr, std::nullopt, false};
     const auto reading = [this](const torch::nn::Module& part) { reads(part); };
     return bert_->first_tokens(input, context, {.whole = true, .recomputes = false, .reads = reading});
 }
@@ -239,13 +243,17 @@ torch::Tensor BertForSequenceClassification::fixed_part(const Input& any_input) 
 torch::Tensor BertForSequenceClassification::forward_from(const torch::Tensor& fixed,
                                                           const std::vector<std::int64_t>& sample_positions,
                                                           const std::optional<DropoutKey>& dropout) {
+    return head(fixed, {nullptr, make_pooled_layout(sample_positions), dropout, dropout_in_frozen()});
+}
+
+/// What follows the encoder.
+torch::Tensor BertForSequenceClassification::head(const torch::Tensor& first_tokens,
+                                                  const ForwardContext& context) const {
     reads(*bert_->pooler);
     reads(*classifier_);
-    const torch::Tensor pooled = bert_->pool(fixed.to(classifier_->weight.scalar_type()));
-    const ForwardContext context{nullptr, dropout, dropout_in_frozen()};
+    const torch::Tensor pooled = bert_->pool(first_tokens.to(classifier_->weight.scalar_type()));
     const std::optional<DropoutSite> site = context.within(*classifier_).site(head_site, config_.head_dropout());
-    const torch::Tensor kept = site ? packed_dropout(pooled, make_pooled_layout(sample_positions), site) : pooled;
-    const torch::Tensor logits = classifier_->forward(kept);
+    const torch::Tensor logits = classifier_->forward(packed_dropout(pooled, context.pooled, site));
     return c10::isReducedFloatingType(logits.scalar_type()) ? logits.to(torch::kFloat32) : logits;
 }
 

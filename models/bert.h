@@ -17,6 +17,7 @@ namespace strata::models {
 
 struct BertModel;  // embeddings, encoder, pooler: bert_modules.h
 struct Dense;
+struct ForwardContext;
 
 class BertForSequenceClassification : public torch::nn::Module, public Model {
   public:
@@ -38,12 +39,16 @@ class BertForSequenceClassification : public torch::nn::Module, public Model {
 
     NamedTensors named_parameter_list() const override;
 
+    bool has_fixed_calls() const override;
+
     /// hf_folder.h's save_model.
     FolderWriter folder_writer(const std::filesystem::path& tokenizer_source) const override;
 
     const BertConfig& config() const { return config_; }
 
   private:
+    torch::Tensor head(const torch::Tensor& first_tokens, const ForwardContext& context) const;
+
     BertConfig config_;
     std::shared_ptr<BertModel> bert_;
     std::shared_ptr<Dense> classifier_;

@@ -22,13 +22,14 @@ bool trains(const torch::nn::Module& part);
 /// What every part needs of the batch at hand.
 struct ForwardContext {
     LayoutPointer layout;
+    LayoutPointer pooled;  // of one row a sequence
     std::optional<DropoutKey> key;
     bool dropout_in_frozen = false;
 
     /// The same for one part of the network: no key where the part is frozen and so does not drop.
     ForwardContext within(const torch::nn::Module& part) const {
         if (!key || dropout_in_frozen || trains(part)) return *this;
-        return {layout, std::nullopt, dropout_in_frozen};
+        return {layout, pooled, std::nullopt, dropout_in_frozen};
     }
 
     std::optional<DropoutSite> site(std::int64_t id, double probability) const {

@@ -12,6 +12,7 @@
 #include "models/dropout_rows.h"
 #include "models/kernel_data.h"
 #include "models/parallel.h"
+#include "models/sent.h"
 
 namespace strata::models {
 namespace {
@@ -93,23 +94,26 @@ DropoutRows::DropoutRows(const PackedLayout& layout, const DropoutSite& site) : 
         sample_keys_.push_back(dropout_sample_key(site, position));
 }
 
-namespace {
-
-std::uint64_t dropout_site_key(const DropoutSite& site) {
-    std::uint64_t key = mix64(site.key.seed);
-    key = mix64(key ^ static_cast<std::uint64_t>(site.key.step));
-    return mix64(key ^ static_cast<std::uint64_t>(site.id));
+torch::Tensor step_key_tensor(const DropoutKey& key) {
+    return torch::tensor({static_cast<std::int64_t>(dropout_step_key_of(key.seed, key.step))}, torch::kInt64);
 }
 
-}  // namespace
+DropoutKey key_on(DropoutKey key, torch::Device device) {
+    key.there = sent(step_key_tensor(key), device);
+    return key;
+}
 
 DropoutPlaces dropout_places(const PackedLayout& layout, const DropoutSite& site, torch::Device device) {
+    const torch::Tensor& key = site.key.there;
+    STRATA_CHECK(key.defined() && key.device() == device, "the step's key does not lie where masks are made");
     const DropoutRow any = dropout_row_of(site, 0);
-    return {layout.places_on(device).const_data_ptr<std::int64_t>(), dropout_site_key(site), any.threshold, any.scale};
+    return {layout.on(device).places.const_data_ptr<std::int64_t>(),
+            static_cast<const std::uint64_t*>(key.const_data_ptr()), site.id, any.threshold, any.scale};
 }
 
 std::uint64_t dropout_sample_key(const DropoutSite& site, std::int64_t sample_position) {
-    return dropout_sample_key_of(dropout_site_key(site), sample_position);
+    const std::uint64_t step_key = dropout_step_key_of(site.key.seed, site.key.step);
+    return dropout_sample_key_of(dropout_site_key_of(step_key, site.id), sample_position);
 }
 
 std::uint64_t dropout_row_key(std::uint64_t sample_key, std::int64_t token, std::int64_t head) {

@@ -22,7 +22,14 @@ namespace strata::models {
 struct DropoutKey {
     std::uint64_t seed;
     std::int64_t step;
+    torch::Tensor there = {};  ///< step_key_tensor(), on the GPU that makes masks: kernels read it there
 };
+
+/// What a step's masks are keyed by: int64 [1].
+torch::Tensor step_key_tensor(const DropoutKey& key);
+
+/// The key for passes on `device`.
+DropoutKey key_on(DropoutKey key, torch::Device device);
 
 /// A place in the network that drops with probability p in [0, 1). No two places share an id.
 struct DropoutSite {

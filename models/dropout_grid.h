@@ -8,14 +8,17 @@
 
 namespace strata::models {
 
-/// A site's masks over the rows of a packed tensor.
+/// A site's masks over the rows of a packed tensor. What changes from step to step lies in memory, so that launches
+/// can be captured once and replayed.
 struct DropoutPlaces {
     const std::int64_t* places = nullptr;  // [rows][2]: the sample's position, the token's; null: nothing is dropped
-    std::uint64_t site_key = 0;
+    const std::uint64_t* step_key = nullptr;
+    std::int64_t site = 0;
     std::uint32_t threshold = 0;  // as in DropoutRow
     float scale = 1.0F;
 
     STRATA_HOST_DEVICE std::uint64_t row_key(std::int64_t row) const {
+        const std::uint64_t site_key = dropout_site_key_of(*step_key, site);
         const std::uint64_t sample_key = dropout_sample_key_of(site_key, places[2 * row]);
         return dropout_row_key_of(sample_key, places[2 * row + 1], 0);
     }

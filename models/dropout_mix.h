@@ -26,6 +26,14 @@ STRATA_HOST_DEVICE std::uint64_t mix64(std::uint64_t x) {
     return x ^ (x >> 31);
 }
 
+STRATA_HOST_DEVICE std::uint64_t dropout_step_key_of(std::uint64_t seed, std::int64_t step) {
+    return mix64(mix64(seed) ^ static_cast<std::uint64_t>(step));
+}
+
+STRATA_HOST_DEVICE std::uint64_t dropout_site_key_of(std::uint64_t step_key, std::int64_t site) {
+    return mix64(step_key ^ static_cast<std::uint64_t>(site));
+}
+
 STRATA_HOST_DEVICE std::uint64_t dropout_sample_key_of(std::uint64_t site_key, std::int64_t sample_position) {
     return mix64(site_key ^ static_cast<std::uint64_t>(sample_position));
 }

@@ -17,7 +17,7 @@ bool drops(const std::optional<DropoutSite>& site);
 
 DropoutRow dropout_row_of(const DropoutSite& site, std::uint64_t row_key);
 
-/// The masks of a site as a GPU is told them. What they point to lives as long as the layout.
+/// The masks of a site as a GPU is told them. What they point to lives as long as the layout and the key.
 DropoutPlaces dropout_places(const PackedLayout& layout, const DropoutSite& site, torch::Device device);
 
 class DropoutRows {

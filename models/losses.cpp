@@ -34,4 +34,20 @@ torch::Tensor loss_sum(const torch::Tensor& logits, const std::vector<double>& l
     return regression ? squared_error_sum(logits, labels) : cross_entropy_sum(logits, labels);
 }
 
+Targets make_targets(const std::vector<double>& labels, bool regression, double weight, std::int64_t rows) {
+    const auto samples = static_cast<std::int64_t>(labels.size());
+    STRATA_CHECK(samples <= rows, "{} labels for {} rows", labels.size(), rows);
+    Targets targets{torch::zeros({rows}, regression ? torch::kFloat32 : torch::kInt64), torch::zeros({rows})};
+    targets.labels.narrow(0, 0, samples).copy_(torch::tensor(labels, torch::kFloat64));
+    targets.weights.narrow(0, 0, samples).fill_(weight);
+    return targets;
+}
+
+torch::Tensor loss_sum(const torch::Tensor& logits, const Targets& targets) {
+    const torch::Tensor losses = targets.labels.is_floating_point()
+                                     ? torch::mse_loss(logits.squeeze(1), targets.labels, at::Reduction::None)
+                                     : torch::cross_entropy_loss(logits, targets.labels, {}, at::Reduction::None);
+    return (losses * targets.weights).sum();
+}
+
 }  // namespace strata::models

@@ -18,4 +18,16 @@ torch::Tensor squared_error_sum(const torch::Tensor& logits, const std::vector<d
 /// One of the two above.
 torch::Tensor loss_sum(const torch::Tensor& logits, const std::vector<double>& labels, bool regression);
 
+/// What outputs are held against, where they are.
+struct Targets {
+    torch::Tensor labels;   // int64 [B], class indexes; of a regression fp32
+    torch::Tensor weights;  // fp32 [B]: how much each sample's loss counts
+};
+
+/// On the CPU, for `rows` outputs: those labels, each of that weight, and behind them what counts nothing.
+Targets make_targets(const std::vector<double>& labels, bool regression, double weight, std::int64_t rows);
+
+/// The same losses, each times its weight; where that is 0 the gradient of the row is 0.
+torch::Tensor loss_sum(const torch::Tensor& logits, const Targets& targets);
+
 }  // namespace strata::models

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "core/error.h"
+#include "models/sent.h"
 
 namespace strata::models {
 namespace {
@@ -19,6 +20,28 @@ std::vector<std::int64_t> counted_positions(const std::vector<std::int64_t>& off
         for (std::int64_t i = 0; i < offsets[b + 1] - offsets[b]; ++i) positions.push_back(i);
     }
     return positions;
+}
+
+/// Of one row a sequence.
+std::vector<std::int64_t> pooled_offsets(std::size_t sequences) {
+    std::vector<std::int64_t> offsets(sequences + 1);
+    std::iota(offsets.begin(), offsets.end(), std::int64_t{0});
+    return offsets;
+}
+
+/// On the CPU.
+LayoutTensors layout_tensors(const std::vector<std::int64_t>& offsets,
+                             const std::vector<std::int64_t>& sample_positions) {
+    const torch::Tensor places = torch::empty({offsets.back(), 2}, torch::kInt64);
+    auto* to = places.mutable_data_ptr<std::int64_t>();
+    for (std::size_t b = 0; b < sample_positions.size(); ++b) {
+        for (std::int64_t token = 0; token < offsets[b + 1] - offsets[b]; ++token) {
+            *to++ = sample_positions[b];
+            *to++ = token;
+        }
+    }
+    const torch::Tensor borders = as_tensor(offsets);
+    return {places, borders.to(torch::kInt32), borders.narrow(0, 0, borders.size(0) - 1)};
 }
 
 }  // namespace
@@ -42,42 +65,61 @@ PackedInput PackedInput::from_vectors(const std::vector<std::int64_t>& input_ids
     return input;
 }
 
-LayoutPointer make_layout(std::vector<std::int64_t> offsets, std::vector<std::int64_t> sample_positions) {
+PackedLayout::PackedLayout(std::vector<std::int64_t> its_offsets, std::vector<std::int64_t> its_sample_positions,
+                           std::int64_t at_least, LayoutTensors there)
+    : offsets(std::move(its_offsets)),
+      sample_positions(std::move(its_sample_positions)),
+      longest(at_least),
+      tensors_(std::move(there)) {
     STRATA_CHECK(offsets.size() == sample_positions.size() + 1 && offsets.front() == 0, "{} offsets for {} sequences",
                  offsets.size(), sample_positions.size());
-    auto layout = std::make_shared<PackedLayout>();
-    layout->row_sequence.reserve(static_cast<std::size_t>(std::max<std::int64_t>(offsets.back(), 0)));
+    row_sequence.reserve(static_cast<std::size_t>(std::max<std::int64_t>(offsets.back(), 0)));
     for (std::size_t b = 0; b < sample_positions.size(); ++b) {
-        const std::int64_t length = offsets[b + 1] - offsets[b];
-        STRATA_CHECK(length > 0, "sequence {} has {} tokens", b, length);
-        layout->longest = std::max(layout->longest, length);
-        layout->row_sequence.insert(layout->row_sequence.end(), static_cast<std::size_t>(length),
-                                    static_cast<std::int64_t>(b));
+        const std::int64_t rows_of_b = offsets[b + 1] - offsets[b];
+        STRATA_CHECK(rows_of_b > 0, "sequence {} has {} tokens", b, rows_of_b);
+        longest = std::max(longest, rows_of_b);
+        row_sequence.insert(row_sequence.end(), static_cast<std::size_t>(rows_of_b), static_cast<std::int64_t>(b));
     }
-    layout->offsets = std::move(offsets);
-    layout->sample_positions = std::move(sample_positions);
-    return layout;
 }
 
-torch::Tensor PackedLayout::places_on(torch::Device device) const {
-    const std::lock_guard lock(places_mutex_);
-    if (places_.defined() && places_.device() == device) return places_;
-    const torch::Tensor places = torch::empty({rows(), 2}, torch::kInt64);
-    auto* to = places.mutable_data_ptr<std::int64_t>();
-    for (std::int64_t row = 0; row < rows(); ++row) {
-        const auto sequence = static_cast<std::size_t>(row_sequence[static_cast<std::size_t>(row)]);
-        *to++ = sample_positions[sequence];
-        *to++ = row - offsets[sequence];
-    }
-    // CUDA has taken a copy of such memory when the call returns, and the host need not wait for the stream.
-    places_ = places.to(device, /*non_blocking=*/true);
-    return places_;
+LayoutTensors PackedLayout::on(torch::Device device) const {
+    const std::lock_guard lock(mutex_);
+    if (tensors_.places.defined() && tensors_.places.device() == device) return tensors_;
+    const LayoutTensors here = layout_tensors(offsets, sample_positions);
+    const std::vector<torch::Tensor> there = sent_together({here.places, here.borders, here.firsts}, device);
+    tensors_ = {there[0], there[1], there[2]};
+    return tensors_;
 }
 
-LayoutPointer make_pooled_layout(std::vector<std::int64_t> sample_positions) {
-    std::vector<std::int64_t> offsets(sample_positions.size() + 1);
-    std::iota(offsets.begin(), offsets.end(), std::int64_t{0});
-    return make_layout(std::move(offsets), std::move(sample_positions));
+LayoutPointer make_layout(std::vector<std::int64_t> offsets, std::vector<std::int64_t> sample_positions) {
+    return std::make_shared<PackedLayout>(std::move(offsets), std::move(sample_positions), 0, LayoutTensors());
+}
+
+LayoutPointer make_layout(const PackedInput& input) {
+    return std::make_shared<PackedLayout>(input.offsets, input.sample_positions, input.longest, input.rows);
+}
+
+LayoutPointer make_pooled_layout(std::vector<std::int64_t> sample_positions, LayoutTensors there) {
+    std::vector<std::int64_t> offsets = pooled_offsets(sample_positions.size());
+    return std::make_shared<PackedLayout>(std::move(offsets), std::move(sample_positions), 0, std::move(there));
+}
+
+std::vector<torch::Tensor> tensors_of(const PackedInput& input) {
+    const LayoutTensors rows = layout_tensors(input.offsets, input.sample_positions);
+    const std::size_t sequences = input.sample_positions.size();
+    const LayoutTensors pooled = layout_tensors(pooled_offsets(sequences), input.sample_positions);
+    return {input.input_ids, input.token_type_ids, input.position_ids, rows.places,  rows.borders,
+            rows.firsts,     pooled.places,        pooled.borders,     pooled.firsts};
+}
+
+PackedInput with_tensors(PackedInput input, const std::vector<torch::Tensor>& tensors) {
+    STRATA_CHECK(tensors.size() == 9, "{} tensors of an input", tensors.size());
+    input.input_ids = tensors[0];
+    input.token_type_ids = tensors[1];
+    input.position_ids = tensors[2];
+    input.rows = {tensors[3], tensors[4], tensors[5]};
+    input.pooled = {tensors[6], tensors[7], tensors[8]};
+    return input;
 }
 
 }  // namespace strata::models

@@ -14,12 +14,21 @@
 
 namespace strata::models {
 
+/// What a GPU reads of a layout.
+struct LayoutTensors {
+    torch::Tensor places;   // int64 [T, 2]: each row's sample position, and its place in its sequence
+    torch::Tensor borders;  // int32 [B + 1]: the offsets
+    torch::Tensor firsts;   // int64 [B]: each sequence's first row
+};
+
 struct PackedInput {
     torch::Tensor input_ids;                     // int64 [T], on the CPU
     torch::Tensor token_type_ids;                // int64 [T]
     torch::Tensor position_ids;                  // int64 [T], 0 at each sequence's first token
     std::vector<std::int64_t> offsets;           // B+1 ascending: sequence b is rows offsets[b] .. offsets[b+1]
     std::vector<std::int64_t> sample_positions;  // B: each sequence's place in the step's global batch
+    std::int64_t longest = 0;                    // what kernels are told, where more than the longest sequence's tokens
+    LayoutTensors rows, pooled;                  // of its two layouts, beside ids on a GPU; undefined: not sent yet
 
     std::int64_t sequences() const { return static_cast<std::int64_t>(offsets.size()) - 1; }
     std::int64_t tokens() const { return offsets.back(); }
@@ -32,11 +41,16 @@ struct PackedInput {
                                     std::vector<std::int64_t> sample_positions);
 };
 
-struct PackedLayout {
+class PackedLayout {
+  public:
+    /// make_layout() and make_pooled_layout().
+    PackedLayout(std::vector<std::int64_t> its_offsets, std::vector<std::int64_t> its_sample_positions,
+                 std::int64_t at_least, LayoutTensors there);
+
     std::vector<std::int64_t> offsets;           // B+1
     std::vector<std::int64_t> sample_positions;  // B
     std::vector<std::int64_t> row_sequence;      // T: the sequence of each row
-    std::int64_t longest = 0;                    // tokens in the longest sequence
+    std::int64_t longest = 0;                    // at least the tokens in the longest sequence
 
     std::int64_t sequences() const { return static_cast<std::int64_t>(sample_positions.size()); }
     std::int64_t rows() const { return offsets.back(); }
@@ -44,12 +58,12 @@ struct PackedLayout {
         return offsets[static_cast<std::size_t>(sequence) + 1] - offsets[static_cast<std::size_t>(sequence)];
     }
 
-    /// int64 [T, 2] on `device`: each row's sample position, and its place in its sequence. Copied there once.
-    torch::Tensor places_on(torch::Device device) const;
+    /// What a GPU reads of it, on `device`: sent there once, unless it is there already.
+    LayoutTensors on(torch::Device device) const;
 
   private:
-    mutable std::mutex places_mutex_;  // backward passes have threads of their own
-    mutable torch::Tensor places_;
+    mutable std::mutex mutex_;  // backward passes have threads of their own
+    mutable LayoutTensors tensors_;
 };
 
 /// Shared, since the backward pass outlives the batch that made it.
@@ -57,8 +71,13 @@ using LayoutPointer = std::shared_ptr<const PackedLayout>;
 
 /// Borders must ascend strictly from 0 (no empty sequence): STRATA_CHECK.
 LayoutPointer make_layout(std::vector<std::int64_t> offsets, std::vector<std::int64_t> sample_positions);
+LayoutPointer make_layout(const PackedInput& input);
 
 /// One row a sequence, as after pooling.
-LayoutPointer make_pooled_layout(std::vector<std::int64_t> sample_positions);
+LayoutPointer make_pooled_layout(std::vector<std::int64_t> sample_positions, LayoutTensors there = {});
+
+/// All tensors that a GPU reads of an input that lies on the CPU; and the input with what they have become there.
+std::vector<torch::Tensor> tensors_of(const PackedInput& input);
+PackedInput with_tensors(PackedInput input, const std::vector<torch::Tensor>& tensors);
 
 }  // namespace strata::models

@@ -19,7 +19,7 @@ namespace fs = std::filesystem;
 using nlohmann::json;
 
 constexpr const char* notes_name = "strata.json";
-constexpr DropoutSite whole_module{{0, 0}, 0, 0.0};
+constexpr std::int64_t whole_module = 0;  // the only dropout site
 
 /// The last line of what torch has to say: the interpreter puts the module's code above it.
 std::string last_line(std::string text) {
@@ -158,8 +158,7 @@ torch::Tensor TorchScriptModel::forward(const Input& input, const std::optional<
     }
     set_training(dropout.has_value());
     if (dropout) {
-        DropoutSite site = whole_module;
-        site.key = *dropout;
+        const DropoutSite site{*dropout, whole_module, 0.0};
         auto generator = at::globalContext().defaultGenerator(torch::kCPU);
         const std::lock_guard<std::mutex> lock(generator.mutex());
         generator.set_current_seed(dropout_sample_key(site, first_position(input)));

@@ -31,7 +31,7 @@ ReplayedWork::Way ReplayedWork::run(std::int64_t key, const std::vector<std::int
     try {
         recording->record(work);
     } catch (const SystemError& error) {
-        system_error("the work of an update cannot be captured in a CUDA graph: {}; train with --cuda_graph false",
+        system_error("a step's work cannot be captured in a CUDA graph: {}; train with --cuda_graph false",
                      error.what());
     }
     entry.recording = std::move(recording);

@@ -3,6 +3,7 @@
 #include <cstdio>
 
 #include "apps/strata/best_model.h"
+#include "apps/strata/captured_passes.h"
 #include "apps/strata/commands.h"
 #include "apps/strata/device.h"
 #include "apps/strata/evaluation.h"
@@ -172,6 +173,11 @@ int run_train(const Config& given, dist::MpiCommunicator& communicator) {
     if (!precision.empty()) say(communicator, precision);
     say(communicator, optim::plan_table(plan, model_costs(config, plan, experiment.train->size())));
     if (!device.is_cpu()) say(communicator, fmt::format("device: {}, one a rank", device_text(device)));
+    if (captures_updates(config, device)) {
+        const std::string direct = why_passes_are_direct(config, plan, experiment.model());
+        say(communicator, direct.empty() ? "CUDA graphs: of passes, their batches padded to few shapes, and of updates"
+                                         : "CUDA graphs: of updates alone, since " + direct);
+    }
     move_model(experiment.model(), device);
     const auto gpus = gpu_communicator(config, device, communicator);
     Trainer trainer(config, experiment, plan, length, communicator, gpus.get(), run);

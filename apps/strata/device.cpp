@@ -9,6 +9,7 @@
 #include <utility>
 #include <variant>
 
+#include "apps/strata/torch_graph.h"
 #include "core/error.h"
 #include "dist/agreement.h"
 #include "dist/launch_environment.h"
@@ -100,6 +101,24 @@ bool captures_updates(const Config& config, torch::Device device) {
     return true;
 }
 
+bool has_pass_recordings() {
+#ifdef STRATA_WITH_TORCH_GRAPH
+    return true;
+#else
+    return false;
+#endif
+}
+
+optim::ReplayedWork::MakeRecording pass_recordings() {
+    void* const library = dlopen("libstrata_torch_graph.so", RTLD_NOW | RTLD_LOCAL);
+    auto* const make = library == nullptr ? nullptr : reinterpret_cast<TorchGraphs*>(dlsym(library, torch_graphs_name));
+    if (make == nullptr)
+        system_error("CUDA graphs of passes are not to be had: {}; train with --cuda_graph false", dlerror());
+    optim::ReplayedWork::MakeRecording recordings;
+    make(recordings);
+    return recordings;
+}
+
 CUstream_st* compute_stream(torch::Device device) {
     if (device.is_cpu()) return nullptr;
     const auto* const torch_cuda = c10::impl::getDeviceGuardImpl(c10::DeviceType::CUDA);
@@ -158,8 +177,8 @@ models::Input on_device(models::Input input, torch::Device device) {
     if (auto* const dense = std::get_if<models::DenseInput>(&input))
         dense->values = models::sent(dense->values, device);
     if (auto* const packed = std::get_if<models::PackedInput>(&input)) {
-        for (torch::Tensor* ids : {&packed->input_ids, &packed->token_type_ids, &packed->position_ids})
-            *ids = models::sent(*ids, device);
+        const std::vector<torch::Tensor> there = models::sent_together(models::tensors_of(*packed), device);
+        *packed = models::with_tensors(std::move(*packed), there);
     }
     return input;
 }

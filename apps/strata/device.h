@@ -9,6 +9,7 @@
 #include "apps/strata/precision.h"
 #include "dist/communicator.h"
 #include "models/model.h"
+#include "optim/replayed_work.h"
 
 struct CUstream_st;  // what cudaStream_t points to
 
@@ -31,6 +32,12 @@ void allow_tf32(const Config& config, torch::Device device);
 
 /// Whether updates are captured in CUDA graphs, as cuda_graph says. UserError where that is asked of the CPU.
 bool captures_updates(const Config& config, torch::Device device);
+
+/// Whether this strata was built with pass_recordings(): with CUDA, and beside a LibTorch that has its CUDA half.
+bool has_pass_recordings();
+
+/// What captures LibTorch's own work (torch_graph.h): loads the library that it lies in. SystemError where it cannot.
+optim::ReplayedWork::MakeRecording pass_recordings();
 
 /// The stream that LibTorch computes in on this thread; null for CUDA's default one, and on the CPU.
 CUstream_st* compute_stream(torch::Device device);

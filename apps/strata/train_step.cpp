@@ -8,6 +8,7 @@
 
 #include "apps/strata/device.h"
 #include "apps/strata/phase_timer.h"
+#include "models/flash_attention.h"
 #include "models/losses.h"
 #include "models/sent.h"
 
@@ -18,6 +19,15 @@ dist::ShardRanks shard_ranks(const Config& config, const optim::Plan& plan, dist
     if (plan.replicas == 1) return communicator;
     return config.ranks_per_host > 0 ? dist::ShardRanks::by_block(communicator, plan.owners())
                                      : dist::ShardRanks::by_host(communicator);
+}
+
+dist::ZeroOptions options_of(const Config& config, const optim::Plan& plan, const models::Model& model) {
+    const torch::Device device = device_of(model);
+    dist::ZeroOptions options{.overlap = config.overlap_comm,
+                              .stream = compute_stream(device),
+                              .cuda_graph = captures_updates(config, device)};
+    if (captures_passes(config, plan, model)) options.pass_recordings = pass_recordings();
+    return options;
 }
 
 }  // namespace
@@ -39,16 +49,18 @@ TrainStep::TrainStep(const Config& config, const Experiment& experiment, const o
                config.shuffle),
       ranks_(shard_ranks(config, plan, gpus == nullptr ? communicator : *gpus)),
       storage_(plan, experiment.model().named_parameter_list(), ranks_.owner()),
-      optimizer_(plan, storage_, ranks_,
-                 {.overlap = config.overlap_comm,
-                  .stream = compute_stream(device_),
-                  .cuda_graph = captures_updates(config, device_)}),
+      optimizer_(plan, storage_, ranks_, options_of(config, plan, experiment.model())),
       buffers_(experiment.model().named_buffer_list(), communicator),
       frozen_outputs_(experiment.model(), *experiment.train, communicator, config.cache_frozen != "false") {
     experiment.model().set_before_reading([this](const auto& parameters) { optimizer_.await_parameters(parameters); });
     experiment.model().set_dropout_in_frozen(config.frozen_dropout);
     experiment.model().set_recomputes(config.gradient_checkpointing);
     experiment.model().set_statistics_in_frozen(config.frozen_batch_norm);
+    if (captures_passes(config, plan, experiment.model())) fix_shapes();
+}
+
+void TrainStep::fix_shapes() {
+    passes_.emplace(experiment_, batch_shape(), storage_, optimizer_, compute_stream(device_));
 }
 
 TrainStep::~TrainStep() {
@@ -66,11 +78,18 @@ MadeStep TrainStep::make(std::int64_t step, bool telemetry, bool next,
     }
     // Outputs of a frozen backbone are exchanged between forward passes, and a rank may have none of those.
     if (frozen_outputs_.on()) optimizer_.await_parameters();
-    storage_.zero_gradients();
-    const std::vector<Loss> losses = forward_backward(step, made.work);
+    const bool fixed_shapes = passes_ && !frozen_outputs_.on();
     dist::StepInput input{.step = step, .max_grad_norm = config_.max_grad_norm, .telemetry = telemetry};
-    input.leaves_gather = next && config_.overlap_comm;
+    // What is replayed whole waits for whole parameters.
+    input.leaves_gather = next && config_.overlap_comm && !fixed_shapes;
     input.leaves_report = next;
+    std::vector<Loss> losses;
+    if (fixed_shapes) {
+        losses.push_back({communicator_.rank(), passes_of_fixed_shape(step, made.work)});
+    } else {
+        storage_.zero_gradients();
+        losses = forward_backward(step, made.work);
+    }
     const std::vector<double> cast = votes ? votes() : std::vector<double>();
     input.votes = cast;
     std::vector<double> read_losses;
@@ -92,10 +111,13 @@ MadeStep TrainStep::make(std::int64_t step, bool telemetry, bool next,
     return made;
 }
 
+data::BatchShape TrainStep::batch_shape() const {
+    return {config_.per_device_train_batch_size, communicator_.size(), config_.gradient_accumulation_steps};
+}
+
 /// One for each time the optimizer's backward() is called; empty where this rank has no samples then.
 std::vector<TrainStep::MicroBatch> TrainStep::own_micro_batches(Samples batch) const {
-    const data::BatchShape shape{config_.per_device_train_batch_size, communicator_.size(),
-                                 config_.gradient_accumulation_steps};
+    const data::BatchShape shape = batch_shape();
     const auto size = static_cast<std::int64_t>(batch.size());
     std::vector<MicroBatch> own;
     for (std::int64_t turn = 0; turn < plan_.micro_batches; ++turn) {
@@ -116,8 +138,7 @@ Batch TrainStep::batch_of(const MicroBatch& part, StepWork& work) const {
 
 /// The part of the step's loss that is of these samples: their sum divided by the count of all samples, so that summing
 /// over ranks and micro-batches gives the global mean.
-torch::Tensor TrainStep::loss_of(const MicroBatch& part, std::int64_t step, StepWork& work) {
-    const models::DropoutKey dropout{static_cast<std::uint64_t>(config_.seed), step};
+torch::Tensor TrainStep::loss_of(const MicroBatch& part, const models::DropoutKey& dropout, StepWork& work) {
     torch::Tensor logits;
     std::vector<double> labels;
     if (frozen_outputs_.on()) {
@@ -134,12 +155,34 @@ torch::Tensor TrainStep::loss_of(const MicroBatch& part, std::int64_t step, Step
     return models::loss_sum(logits, labels, experiment_.regression()) / static_cast<double>(work.samples);
 }
 
-/// All micro-batches of this rank; gradients add up in storage, and leave. Returns the loss of each.
-std::vector<TrainStep::Loss> TrainStep::forward_backward(std::int64_t step, StepWork& work) {
+TrainStep::Samples TrainStep::samples_of(std::int64_t step, StepWork& work) {
     const auto batch = sampler_.global_batch(step / length_.steps_per_epoch, step % length_.steps_per_epoch);
     work.samples = work.backbone_samples = static_cast<std::int64_t>(batch.size());
     for (const auto sample : batch) work.tokens += experiment_.train->length(sample);
+    return batch;
+}
+
+models::DropoutKey TrainStep::dropout_key(std::int64_t step) const {
+    return {static_cast<std::uint64_t>(config_.seed), step};
+}
+
+/// As forward_backward, in calls that can be captured. Returns the loss of all of them.
+torch::Tensor TrainStep::passes_of_fixed_shape(std::int64_t step, StepWork& work) {
+    const Samples batch = samples_of(step, work);
+    for (const MicroBatch& part : own_micro_batches(batch)) work.own_samples += std::ssize(part.samples);
+    communicator_.activity().enter_part("forward and backward");
+    const PhaseTimer timer(work.forward_seconds);
+    const torch::Tensor loss = passes_->make(batch, communicator_.rank(), dropout_key(step));
+    communicator_.activity().enter_part("optimizer");
+    return loss;
+}
+
+/// All micro-batches of this rank; gradients add up in storage, and leave. Returns the loss of each.
+std::vector<TrainStep::Loss> TrainStep::forward_backward(std::int64_t step, StepWork& work) {
+    const Samples batch = samples_of(step, work);
     const std::vector<MicroBatch> own = own_micro_batches(batch);
+    const models::DropoutKey dropout = models::key_on(dropout_key(step), device_);
+    models::seed_flash_attention(device_, dropout, own.front().first_position);
     if (frozen_outputs_.on()) {
         const PhaseTimer timer(work.forward_seconds);
         std::vector<Samples> parts;
@@ -156,7 +199,7 @@ std::vector<TrainStep::Loss> TrainStep::forward_backward(std::int64_t step, Step
             RECORD_USER_SCOPE("forward");
             const PhaseTimer timer(work.forward_seconds);
             work.own_samples += static_cast<std::int64_t>(part.samples.size());
-            loss = loss_of(part, step, work);
+            loss = loss_of(part, dropout, work);
             losses.push_back({part.index, loss.detach()});
         }
         communicator_.activity().enter_part("backward");

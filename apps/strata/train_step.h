@@ -4,9 +4,11 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <span>
 #include <vector>
 
+#include "apps/strata/captured_passes.h"
 #include "apps/strata/config.h"
 #include "apps/strata/experiment.h"
 #include "apps/strata/frozen_outputs.h"
@@ -58,6 +60,10 @@ class TrainStep {
     MadeStep make(std::int64_t step, bool telemetry = false, bool next = false,
                   const std::function<std::vector<double>()>& votes = {});
 
+    /// From here on batches are padded to a few shapes, and passes made as they are captured (captured_passes.h): on a
+    /// GPU what --cuda_graph says, where it can be. Not for a deterministic plan.
+    void fix_shapes();
+
     const dist::ShardRanks& ranks() const { return ranks_; }
     dist::GroupStorage& storage() { return storage_; }
     dist::ZeroOptimizer& optimizer() { return optimizer_; }
@@ -78,7 +84,11 @@ class TrainStep {
 
     std::vector<MicroBatch> own_micro_batches(Samples batch) const;
     Batch batch_of(const MicroBatch& part, StepWork& work) const;
-    torch::Tensor loss_of(const MicroBatch& part, std::int64_t step, StepWork& work);
+    torch::Tensor loss_of(const MicroBatch& part, const models::DropoutKey& dropout, StepWork& work);
+    data::BatchShape batch_shape() const;
+    Samples samples_of(std::int64_t step, StepWork& work);
+    models::DropoutKey dropout_key(std::int64_t step) const;
+    torch::Tensor passes_of_fixed_shape(std::int64_t step, StepWork& work);
     std::vector<Loss> forward_backward(std::int64_t step, StepWork& work);
     std::vector<double> read(const std::vector<Loss>& losses) const;
 
@@ -94,6 +104,7 @@ class TrainStep {
     dist::ZeroOptimizer optimizer_;
     dist::SharedBuffers buffers_;
     FrozenOutputs frozen_outputs_;
+    std::optional<CapturedPasses> passes_;
     std::int64_t layout_ = -1;  ///< the storage's, when frozen_outputs_ last looked at the model
 };
 

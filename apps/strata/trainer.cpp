@@ -187,6 +187,7 @@ void Trainer::log(const dist::StepReport& report, Window& window, Progress& bar)
     record.skipped_steps = progress_.skipped_steps;
     if (progress_.loss_scale) record.loss_scale = report.loss_scale;
     record.replays = step_.optimizer().replays();
+    record.pass_replays = step_.optimizer().pass_replays();
     if (plan_.stages.size() > 1) record.stage = plan_.stage_at(progress_.step - 1).name;
     record.bytes_sent = report.traffic.bytes();
     record.optimizer_bytes = step_.storage().memory().state_bytes;

@@ -15,6 +15,13 @@ nlohmann::json object_of(const std::vector<std::pair<std::string, double>>& pair
     return object;
 }
 
+nlohmann::json object_of(const optim::ReplayCounts& counts) {
+    return {{"direct", counts.direct},
+            {"captured", counts.recorded},
+            {"replayed", counts.replayed},
+            {"dropped", counts.dropped}};
+}
+
 std::string compact(double count) {
     return count < 10000 ? fmt::format("{:.0f}", count) : fmt::format("{:.1f}k", count / 1000);
 }
@@ -41,12 +48,8 @@ nlohmann::json to_json(const StepRecord& record) {
     if (record.save_seconds > 0) line["save_seconds"] = record.save_seconds;
     if (record.loss_scale) line["loss_scale"] = *record.loss_scale;
     if (record.skipped_steps > 0) line["skipped_steps"] = record.skipped_steps;
-    if (record.replays != optim::ReplayCounts()) {
-        line["cuda_graph"] = {{"direct", record.replays.direct},
-                              {"captured", record.replays.recorded},
-                              {"replayed", record.replays.replayed},
-                              {"dropped", record.replays.dropped}};
-    }
+    if (record.replays != optim::ReplayCounts()) line["cuda_graph"] = object_of(record.replays);
+    if (record.pass_replays != optim::ReplayCounts()) line["cuda_graph"]["passes"] = object_of(record.pass_replays);
     return line;
 }
 

@@ -28,7 +28,8 @@ struct StepRecord {
     double save_seconds = 0;           ///< that training stood still for saves since the last logged one
     std::int64_t skipped_steps = 0;    ///< updates skipped so far because a gradient was not finite
     std::optional<double> loss_scale;  ///< fp16's
-    optim::ReplayCounts replays;       ///< so far; all zero where nothing is captured
+    optim::ReplayCounts replays;       ///< so far, of updates; all zero where nothing is captured
+    optim::ReplayCounts pass_replays;  ///< likewise of passes
     std::vector<std::pair<std::string, double>> learning_rates;  ///< by group
     std::vector<std::pair<std::string, double>> group_grad_norms;
     std::vector<std::pair<std::string, double>> group_weight_norms;   ///< after the update

@@ -49,5 +49,11 @@ TEST(Device, CudaGraphsAreForGpusThatAreAskedForThem) {
     EXPECT_EQ(compute_stream(torch::kCPU), nullptr);
 }
 
+/// LibTorch's CUDA half comes with it, and asks for no driver yet.
+TEST(Device, WhatCapturesPassesCanBeLoaded) {
+    if (!has_pass_recordings()) GTEST_SKIP() << "built without LibTorch's CUDA half";
+    EXPECT_TRUE(pass_recordings());
+}
+
 }  // namespace
 }  // namespace strata::app

@@ -21,7 +21,7 @@ using testing::TestGroup;
 using testing::Training;
 
 /// Small enough that every group but the smallest is cut, and several leave in one bucket.
-constexpr ZeroOptions small_buckets{.reduce_bytes = 1000, .gather_bytes = 1000};
+const ZeroOptions small_buckets{.reduce_bytes = 1000, .gather_bytes = 1000};
 
 class Reducer : public ::testing::TestWithParam<optim::OptimizerKind> {
   protected:

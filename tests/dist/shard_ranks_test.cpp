@@ -24,7 +24,7 @@ using testing::staged_plan;
 using testing::Training;
 
 /// Small enough that every group but the smallest is cut, and several leave in one bucket.
-constexpr ZeroOptions small_buckets{.reduce_bytes = 1000, .gather_bytes = 1000};
+const ZeroOptions small_buckets{.reduce_bytes = 1000, .gather_bytes = 1000};
 
 class Sharded : public ::testing::Test {
   protected:

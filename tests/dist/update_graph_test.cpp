@@ -28,34 +28,35 @@ struct Way {
     OptimizerKind kind = OptimizerKind::adamw;
     ComputeType compute = ComputeType::fp32;
     bool overlap = false;
-    int owners = 0;  // of a copy of the state; 0: all ranks
+    int owners = 0;       // of a copy of the state; 0: all ranks
+    bool passes = false;  // captured as well
 };
 
 void PrintTo(const Way& way, std::ostream* out) {
     *out << optim::optimizer_name(way.kind) << ", " << static_cast<int>(way.compute) << (way.overlap ? ", overlap" : "")
-         << (way.owners > 0 ? ", copies" : "");
+         << (way.owners > 0 ? ", copies" : "") << (way.passes ? ", passes" : "");
 }
 
 /// One training on the stand-in, with a stream and ranks' connections of its own.
 class OnGpu {
   public:
     OnGpu(optim::Plan plan, const Way& way, bool cuda_graph)
-        : training_(awkward_groups(), with_copies(std::move(plan), way), ranks(way),
+        : captures_passes_(cuda_graph && way.passes),
+          training_(awkward_groups(), with_copies(std::move(plan), way), ranks(way),
                     {.reduce_bytes = 1024,
                      .gather_bytes = 2048,
                      .overlap = way.overlap,
                      .stream = stream_.get(),
-                     .cuda_graph = cuda_graph},
+                     .cuda_graph = cuda_graph,
+                     .pass_recordings = pass_recordings()},
                     Memory::cuda) {}
 
     /// `factor`: what the loss is multiplied by; infinity for a step that is skipped.
     StepReport train(std::int64_t step, double max_norm, double factor = 1.0, StepExtras extras = {}) {
         optim::wait_for(stream_.get());
         training_.storage.enter(step);
-        training_.storage.zero_gradients();
-        const torch::Tensor loss =
-            training_.model.loss(training_.communicator.rank(), training_.communicator.size()) * factor;
-        training_.zero.backward(loss, true);
+        const auto kernels = kernel_launches();
+        const torch::Tensor loss = passes(factor);
         StepInput input{.step = step, .max_grad_norm = max_norm, .telemetry = extras.telemetry};
         // Somewhere else at each step, as an allocator would have it.
         auto* const place = reinterpret_cast<double*>(losses_.at_least(64 * sizeof(double))) + step % 64;
@@ -63,7 +64,6 @@ class OnGpu {
         optim::copy_bytes(place, &value, sizeof(value), stream_.get());
         input.loss_there = place;
         input.leaves_gather = extras.leaves_gather;
-        const auto kernels = kernel_launches();
         const StepReport report = training_.zero.step(input);
         kernels_ = kernel_launches() - kernels;
         optim::wait_for(stream_.get());
@@ -77,10 +77,33 @@ class OnGpu {
     std::string bits() { return bits_of(training_.model.parameters()); }
     Training& training() { return training_; }
     ReplayCounts replays() const { return training_.zero.replays(); }
+    ReplayCounts pass_replays() const { return training_.zero.pass_replays(); }
     NcclBackend& backend() { return backend_; }
-    std::int64_t kernels() const { return kernels_; }  // that the last update launched
+    std::int64_t kernels() const { return kernels_; }  // that the last step launched
 
   private:
+    torch::Tensor loss(double factor) {
+        return training_.model.loss(training_.communicator.rank(), training_.communicator.size()) * factor;
+    }
+    /// A replay has no gradients to bring but those that the host makes beforehand: of passes it is the reductions that
+    /// are captured here.
+    torch::Tensor passes(double factor) {
+        const auto made = [&](const auto& backward) {
+            training_.storage.zero_gradients();
+            torch::Tensor sum = loss(factor);
+            backward(sum);
+            return sum;
+        };
+        const auto with_reductions = [&](const torch::Tensor& sum) { training_.zero.backward(sum, true); };
+        if (!captures_passes_) return made(with_reductions);
+        const torch::Tensor sum = made([](const torch::Tensor& its) { its.backward(); });
+        training_.zero.passes(5, [&] { made(with_reductions); });
+        return sum;
+    }
+    optim::ReplayedWork::MakeRecording pass_recordings() const {
+        if (!captures_passes_) return {};
+        return [stream = stream_.get()] { return std::make_unique<optim::CudaGraph>(stream); };
+    }
     static NcclOptions options(const optim::CudaStream& stream) {
         NcclOptions options;
         options.compute_stream = stream.get();
@@ -95,6 +118,7 @@ class OnGpu {
         return backend_.communicator();
     }
 
+    bool captures_passes_;
     optim::CudaStream stream_;
     optim::DeviceMemory losses_{stream_.get()};
     NcclBackend backend_{nccl_stand_in(), options(stream_)};
@@ -152,17 +176,21 @@ TEST_P(UpdateGraph, GivesTheBitsOfDirectUpdates) {
             EXPECT_EQ(report.grad_norm, expected.grad_norm);
         }
         EXPECT_EQ(report.loss_scale, expected.loss_scale);
+        EXPECT_EQ(report.reductions_in_backward, expected.reductions_in_backward);
         EXPECT_EQ(report.traffic.bytes(), expected.traffic.bytes());
         EXPECT_EQ(report.traffic.calls(), expected.traffic.calls());
         EXPECT_EQ(report.across.bytes, expected.across.bytes);
         EXPECT_EQ(graph.training().storage.group_steps(), direct.training().storage.group_steps());
-        if (graph.replays().replayed == 0) continue;
-        EXPECT_EQ(graph_launches(), graphs + 1);
-        EXPECT_EQ(graph.kernels(), 0) << "step " << step;
+        const bool passes_replayed = graph.pass_replays().replayed > 0;
+        if (graph.replays().replayed == 0 || passes_replayed != GetParam().passes) continue;
+        EXPECT_EQ(graph_launches(), graphs + (passes_replayed ? 2 : 1));
+        EXPECT_TRUE(graph.kernels() == 0 || (GetParam().overlap && !passes_replayed)) << "step " << step;
     }
     // The first visits' scratch memory grows, and the count begins anew.
     EXPECT_EQ(graph.replays().recorded, 1);
     EXPECT_GE(graph.replays().replayed, 20);
+    EXPECT_EQ(graph.pass_replays().recorded, GetParam().passes ? 1 : 0);
+    EXPECT_EQ(graph.pass_replays().replayed > 20, GetParam().passes);
     EXPECT_EQ(direct.replays(), ReplayCounts());
 }
 
@@ -180,6 +208,7 @@ TEST_P(UpdateGraph, FollowsTheStages) {
     }
     EXPECT_EQ(graph.replays().recorded, 4);
     EXPECT_EQ(graph.replays().dropped, 3);
+    EXPECT_EQ(graph.pass_replays().recorded, GetParam().passes ? 4 : 0);
 }
 
 class OneUpdateGraph : public UpdateGraphs, public ::testing::Test {};
@@ -218,11 +247,13 @@ TEST_F(OneUpdateGraph, LeavesTheGatherOutWhereItGoesOn) {
     EXPECT_EQ(graph.replays().recorded, 2) << "with the gather and without";
 }
 
-INSTANTIATE_TEST_SUITE_P(Ways, UpdateGraph,
-                         ::testing::Values(Way{}, Way{.kind = OptimizerKind::sgd}, Way{.kind = OptimizerKind::lamb},
-                                           Way{.overlap = true}, Way{.compute = ComputeType::fp16},
-                                           Way{.compute = ComputeType::bf16, .overlap = true}, Way{.owners = 1},
-                                           Way{.kind = OptimizerKind::lamb, .owners = 2}));
+INSTANTIATE_TEST_SUITE_P(
+    Ways, UpdateGraph,
+    ::testing::Values(Way{}, Way{.kind = OptimizerKind::sgd}, Way{.kind = OptimizerKind::lamb}, Way{.overlap = true},
+                      Way{.compute = ComputeType::fp16}, Way{.compute = ComputeType::bf16, .overlap = true},
+                      Way{.owners = 1}, Way{.kind = OptimizerKind::lamb, .owners = 2}, Way{.passes = true},
+                      Way{.overlap = true, .passes = true},
+                      Way{.compute = ComputeType::bf16, .overlap = true, .owners = 2, .passes = true}));
 
 }  // namespace
 }  // namespace strata::dist::testing

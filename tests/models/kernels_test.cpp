@@ -93,10 +93,12 @@ TEST(Dropout, TheVectorisedMaskIsTheDefinition) {
 }
 
 TEST(Dropout, AGpuIsToldTheSameMasks) {
-    const DropoutSite site{key, 9, 0.25};
+    const DropoutSite site{key_on(key, torch::kCPU), 9, 0.25};
     const auto layout = layout_of({3, 1, 17}, 30);
     const DropoutPlaces places = dropout_places(*layout, site, torch::kCPU);
     EXPECT_EQ(places.places, dropout_places(*layout, site, torch::kCPU).places) << "copied once";
+    EXPECT_EQ(places.step_key, site.key.there.const_data_ptr()) << "read where it lies";
+    EXPECT_THROW(dropout_places(*layout, {key, 9, 0.25}, torch::kCPU), std::logic_error);
     const DropoutRows rows(*layout, site);
     for (std::int64_t row = 0; row < layout->rows(); ++row) {
         EXPECT_EQ(places.row_key(row), rows[row].key);

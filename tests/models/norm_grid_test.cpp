@@ -23,7 +23,8 @@ using testing_support::ThreadOrder;
 
 constexpr double epsilon = 1e-5;
 constexpr double probability = 0.25;
-constexpr std::uint64_t site_key = 0x123456789ABCDEF1ULL;
+constexpr std::int64_t site = 7;
+std::vector<std::uint64_t> some_step_key{0x123456789ABCDEF1ULL};
 
 /// Rows of sequences of 1, 2, 3, ... tokens.
 std::vector<std::int64_t> some_places(std::size_t rows) {
@@ -38,14 +39,17 @@ std::vector<std::int64_t> some_places(std::size_t rows) {
     return places;
 }
 
-DropoutRow mask_of(const std::vector<std::int64_t>& places, std::size_t row) {
-    const std::uint64_t sample_key = dropout_sample_key_of(site_key, places[2 * row]);
+DropoutRow mask_of(const std::vector<std::int64_t>& places, std::size_t row,
+                   std::uint64_t step_key = some_step_key[0]) {
+    const std::uint64_t sample_key = dropout_sample_key_of(dropout_site_key_of(step_key, site), places[2 * row]);
     return {dropout_row_key_of(sample_key, places[2 * row + 1], 0), dropout_threshold(probability),
             static_cast<float>(1.0 / (1.0 - probability))};
 }
 
-DropoutPlaces on_gpu(const std::int64_t* places) {
-    return {places, site_key, dropout_threshold(probability), static_cast<float>(1.0 / (1.0 - probability))};
+DropoutPlaces on_gpu(PassRun& run, std::vector<std::int64_t>& places,
+                     std::vector<std::uint64_t>& step_key = some_step_key) {
+    return {run(places), run(step_key), site, dropout_threshold(probability),
+            static_cast<float>(1.0 / (1.0 - probability))};
 }
 
 enum class With { residual_alone, bias, dropout };
@@ -101,7 +105,7 @@ struct Case {
             pass.bias = run(bias);
             pass.s = run(s);
         }
-        if (with == With::dropout) pass.dropout = on_gpu(run(places));
+        if (with == With::dropout) pass.dropout = on_gpu(run, places);
         run.run(pass);
     }
 
@@ -115,7 +119,7 @@ struct Case {
         pass.moments = run(moments);
         pass.grad_residual = run(grad_residual);
         if (with != With::residual_alone) pass.grad_x = run(grad_x);
-        if (with == With::dropout) pass.dropout = on_gpu(run(places));
+        if (with == With::dropout) pass.dropout = on_gpu(run, places);
         pass.means = run(means);
         pass.tiles = run(tiles);
         pass.sums_to = run(sums);
@@ -218,7 +222,7 @@ TEST_P(NormGrid, AMaskIsTheCpusBitForBit) {
         Array<float> x = Array<float>::random(rows * width, 0, 7), out(rows * width);
         PassRun run(GetParam());
         run.run(DropoutPass<float>{static_cast<std::int64_t>(rows), static_cast<std::int64_t>(width), run(x), run(out),
-                                   on_gpu(run(places))});
+                                   on_gpu(run, places)});
         std::vector<float> expected(width);
         for (std::size_t row = 0; row < rows; ++row) {
             dropout_row(mask_of(places, row), x.data() + row * width, expected.data(),
@@ -237,7 +241,7 @@ TEST_P(NormGrid, DropoutTakesAllTypesAndShapes) {
             Array<T> out(x.size(), shape.phase);
             PassRun run(GetParam());
             run.run(DropoutPass<T>{static_cast<std::int64_t>(shape.rows), static_cast<std::int64_t>(shape.width),
-                                   run(x), run(out), on_gpu(run(places))});
+                                   run(x), run(out), on_gpu(run, places)});
             std::vector<double> expected;
             for (std::size_t i = 0; i < x.size(); ++i) {
                 const DropoutRow mask = mask_of(places, i / shape.width);
@@ -263,6 +267,27 @@ TEST(NormGridWalk, TheOrderOfThreadsDoesNotMatter) {
             EXPECT_TRUE(up.sums.same_bits(down.sums)) << text_of(shape);
         }
     });
+}
+
+/// What is launched again, as a replay does, has the masks of the step that it is.
+TEST(NormGridWalk, AMaskFollowsTheKeyInMemory) {
+    constexpr std::size_t rows = 5, width = 45;
+    std::vector<std::int64_t> places = some_places(rows);
+    std::vector<std::uint64_t> step_key{0};
+    Array<float> x = Array<float>::random(rows * width, 0, 7), out(rows * width);
+    PassRun run(Form::host_walk);
+    const DropoutPass<float> pass{static_cast<std::int64_t>(rows), static_cast<std::int64_t>(width), run(x), run(out),
+                                  on_gpu(run, places, step_key)};
+    std::vector<float> expected(width);
+    for (const std::int64_t step : {3, 4}) {
+        step_key[0] = dropout_step_key_of(11, step);
+        run.run(pass);
+        for (std::size_t row = 0; row < rows; ++row) {
+            dropout_row(mask_of(places, row, step_key[0]), x.data() + row * width, expected.data(),
+                        static_cast<std::int64_t>(width));
+            EXPECT_EQ(0, std::memcmp(expected.data(), out.data() + row * width, width * sizeof(float))) << row;
+        }
+    }
 }
 
 }  // namespace

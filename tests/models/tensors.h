@@ -12,7 +12,7 @@
 
 namespace strata::models::testing {
 
-inline constexpr DropoutKey key{7, 3};
+inline const DropoutKey key{7, 3};
 
 inline torch::Tensor random_tensor(torch::IntArrayRef shape, std::uint64_t seed) {
     torch::Generator generator = torch::make_generator<at::CPUGeneratorImpl>(seed);

@@ -35,7 +35,7 @@ DenseInput images() {
     return {torch::linspace(0, 1, 4 * 64).view({4, 1, 8, 8}), {0, 1, 2, 3}};
 }
 
-constexpr DropoutKey key{3, 5};
+const DropoutKey key{3, 5};
 
 TEST(TorchScript, parameters_and_buffers_come_in_the_order_of_registration) {
     const TorchScriptModel model(script("images.pt"));

@@ -1,0 +1,115 @@
+#include "apps/strata/captured_passes.h"
+
+#include <algorithm>
+#include <iterator>
+#include <utility>
+#include <variant>
+
+#include "apps/strata/device.h"
+#include "models/flash_attention.h"
+#include "models/losses.h"
+
+namespace strata::app {
+namespace {
+
+std::int64_t longest_of(const Corpus& corpus) {
+    std::int64_t longest = 1;
+    for (std::int64_t sample = 0; sample < corpus.size(); ++sample) longest = std::max(longest, corpus.length(sample));
+    return longest;
+}
+
+std::span<const std::int64_t> part(std::span<const std::int64_t> samples, const data::Positions& at) {
+    return samples.subspan(static_cast<std::size_t>(at.begin), static_cast<std::size_t>(at.size()));
+}
+
+}  // namespace
+
+std::string why_passes_are_direct(const Config& config, const optim::Plan& plan, const models::Model& model) {
+    if (plan.compute == optim::ComputeType::fp32) return "in fp32 attention goes sequence by sequence";
+    if (plan.compute == optim::ComputeType::fp16) return "in fp16 the host scales the loss";
+    if (plan.zero_stage != 1) return "zero_stage 2 takes gradients out of the model";
+    if (config.gradient_checkpointing) return "gradient_checkpointing draws a layer's dropout twice";
+    if (!model.has_fixed_calls()) return "LibTorch has no flash attention for this network";
+    if (!has_pass_recordings()) return "this strata was built without LibTorch's CUDA half";
+    return "";
+}
+
+bool captures_passes(const Config& config, const optim::Plan& plan, const models::Model& model) {
+    return captures_updates(config, device_of(model)) && why_passes_are_direct(config, plan, model).empty();
+}
+
+CapturedPasses::CapturedPasses(const Experiment& experiment, const data::BatchShape& batch, dist::GroupStorage& storage,
+                               dist::ZeroOptimizer& optimizer, CUstream_st* stream)
+    : experiment_(experiment),
+      batch_(batch),
+      storage_(storage),
+      optimizer_(optimizer),
+      stream_(stream),
+      device_(device_of(experiment.model())),
+      buckets_(batch.per_device, longest_of(*experiment.train)),
+      loss_(torch::zeros({1}, torch::TensorOptions(torch::kFloat64).device(device_))) {}
+
+/// The largest of any rank's micro-batches in this step: all wait for that one anyway, and all ranks must replay
+/// together. Each rank knows all samples' lengths.
+std::int64_t CapturedPasses::bucket(std::span<const std::int64_t> samples) const {
+    std::int64_t largest = 0;
+    for (std::int64_t rank = 0; rank < batch_.ranks; ++rank) {
+        for (std::int64_t turn = 0; turn < batch_.accumulation; ++turn) {
+            const data::Positions at = data::micro_batch(batch_, std::ssize(samples), rank, turn);
+            std::int64_t tokens = 0;
+            for (const std::int64_t sample : part(samples, at)) tokens += experiment_.train->length(sample);
+            largest = std::max(largest, buckets_.tokens(at.size(), tokens));
+        }
+    }
+    return largest;
+}
+
+const torch::Tensor& CapturedPasses::make(std::span<const std::int64_t> samples, std::int64_t rank,
+                                          const models::DropoutKey& dropout) {
+    const std::int64_t shape = bucket(samples);
+    const Inputs own = inputs_of(samples, rank, shape, dropout);
+    auto& fixed = fixed_[shape];
+    if (!fixed) fixed = std::make_unique<models::FixedTensors>(own.tensors, device_, stream_);
+    fixed->send(own.tensors);
+    models::seed_flash_attention(device_, dropout, own.batches.front().sample_positions.front());
+    optimizer_.passes(shape, [&] { run(own, fixed->there(), dropout); });
+    return loss_;
+}
+
+CapturedPasses::Inputs CapturedPasses::inputs_of(std::span<const std::int64_t> samples, std::int64_t rank,
+                                                 std::int64_t bucket, const models::DropoutKey& dropout) const {
+    Inputs inputs;
+    inputs.tensors.push_back(models::step_key_tensor(dropout));
+    for (std::int64_t turn = 0; turn < batch_.accumulation; ++turn) {
+        const data::Positions at = data::micro_batch(batch_, std::ssize(samples), rank, turn);
+        const Batch batch = experiment_.train->batch(part(samples, at), at.begin);
+        const models::PackedInput padded = buckets_.padded(std::get<models::PackedInput>(batch.input), bucket);
+        const models::Targets targets = models::make_targets(
+            batch.labels, experiment_.regression(), 1.0 / static_cast<double>(samples.size()), buckets_.sequences());
+        for (const torch::Tensor& tensor : models::tensors_of(padded)) inputs.tensors.push_back(tensor);
+        inputs.tensors.insert(inputs.tensors.end(), {targets.labels, targets.weights});
+        inputs.batches.push_back(padded);
+    }
+    return inputs;
+}
+
+/// What is captured: of `like` it takes shapes alone, all else from the tensors.
+void CapturedPasses::run(const Inputs& like, const std::vector<torch::Tensor>& tensors,
+                         const models::DropoutKey& dropout) {
+    storage_.zero_gradients();
+    loss_.zero_();
+    const models::DropoutKey key{dropout.seed, dropout.step, tensors.front()};
+    const auto count = (std::ssize(tensors) - 1) / std::ssize(like.batches);
+    auto next = tensors.begin() + 1;
+    for (const models::PackedInput& batch : like.batches) {
+        const auto targets = next + count - 2;
+        const models::PackedInput input = models::with_tensors(batch, {next, targets});
+        const torch::Tensor logits = experiment_.model().forward(input, key);
+        const torch::Tensor loss = models::loss_sum(logits, {targets[0], targets[1]});
+        loss_.add_(loss.detach());
+        optimizer_.backward(loss, &batch == &like.batches.back());
+        next += count;
+    }
+}
+
+}  // namespace strata::app

@@ -1,0 +1,62 @@
+// A step's forward and backward passes as a GPU captures and replays them (--cuda_graph; docs/gpu.md): batches padded
+// to one of a few shapes, the same for all ranks of a step, and all that differs from step to step in memory that stays
+// where it is. On the CPU the same is done directly, which tests make use of.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "apps/strata/experiment.h"
+#include "data/sampler.h"
+#include "dist/group_storage.h"
+#include "dist/zero_optimizer.h"
+#include "models/fixed_tensors.h"
+#include "models/token_buckets.h"
+
+namespace strata::app {
+
+/// Why a run with --cuda_graph true captures updates alone, and makes its passes directly; empty: it captures both.
+std::string why_passes_are_direct(const Config& config, const optim::Plan& plan, const models::Model& model);
+
+/// Whether this run captures its passes. As captures_updates() (device.h).
+bool captures_passes(const Config& config, const optim::Plan& plan, const models::Model& model);
+
+class CapturedPasses {
+  public:
+    /// Keeps references. `batch`: how steps are divided.
+    CapturedPasses(const Experiment& experiment, const data::BatchShape& batch, dist::GroupStorage& storage,
+                   dist::ZeroOptimizer& optimizer, CUstream_st* stream);
+
+    /// This rank's passes over the step of these samples. Returns its part of the loss, fp64 [1], which lies at one
+    /// place for good: there once the passes have been made.
+    const torch::Tensor& make(std::span<const std::int64_t> samples, std::int64_t rank,
+                              const models::DropoutKey& dropout);
+
+  private:
+    /// A rank's micro-batches, padded, and all tensors that its passes read.
+    struct Inputs {
+        std::vector<models::PackedInput> batches;
+        std::vector<torch::Tensor> tensors;  ///< the step's key; of each micro-batch its input's, labels and weights
+    };
+
+    std::int64_t bucket(std::span<const std::int64_t> samples) const;
+    Inputs inputs_of(std::span<const std::int64_t> samples, std::int64_t rank, std::int64_t bucket,
+                     const models::DropoutKey& dropout) const;
+    void run(const Inputs& like, const std::vector<torch::Tensor>& tensors, const models::DropoutKey& dropout);
+
+    const Experiment& experiment_;
+    data::BatchShape batch_;
+    dist::GroupStorage& storage_;
+    dist::ZeroOptimizer& optimizer_;
+    CUstream_st* stream_;
+    torch::Device device_;
+    models::TokenBuckets buckets_;
+    torch::Tensor loss_;
+    std::map<std::int64_t, std::unique_ptr<models::FixedTensors>> fixed_;  // of each bucket
+};
+
+}  // namespace strata::app

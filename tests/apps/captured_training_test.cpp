@@ -1,0 +1,79 @@
+// A training on GPUs whose passes are captured, against the same made directly. Skips by name where there are no GPUs.
+#include <gtest/gtest.h>
+
+#include "apps/strata/device.h"
+#include "apps/strata/train_step.h"
+#include "dist/mpi_communicator.h"
+#include "optim/device.h"
+
+namespace strata::app {
+namespace {
+
+class CapturedTraining : public testing::Test {
+  protected:
+    void SetUp() override {
+        if (!optim::cuda_built()) GTEST_SKIP() << "built without nvcc";
+        if (optim::device_count() < communicator_.local_size()) GTEST_SKIP() << "not so many GPUs here";
+    }
+
+    Config config(bool captured) const {
+        Config config;
+        config.model_name_or_path = STRATA_FIXTURES "/parity/tiny_bert";
+        config.train_file = STRATA_FIXTURES "/parity/train.tsv";
+        config.max_seq_length = 48;
+        config.device = "cuda";
+        config.bf16 = "true";
+        config.attention_probs_dropout_prob = attention_dropout_;
+        config.per_device_train_batch_size = 24 / communicator_.size();
+        config.learning_rate = 1e-3;
+        config.max_steps = 40;
+        config.cuda_graph = captured ? "true" : "false";
+        return config;
+    }
+
+    struct Run {
+        std::vector<double> losses;
+        optim::ReplayCounts passes;
+    };
+    Run run(bool captured) {
+        const Config config = this->config(captured);
+        const torch::Device device = choose_device(config, communicator_);
+        const Experiment experiment = load_for_training(config);
+        const RunLength length = run_length(config, experiment.train->size(), communicator_.size());
+        const optim::Plan plan = make_train_plan(config, experiment.manifest(), length, communicator_.size());
+        move_model(experiment.model(), device);
+        const auto gpus = gpu_communicator(config, device, communicator_);
+        TrainStep step(config, experiment, plan, length, communicator_, gpus.get());
+        Run run;
+        for (std::int64_t i = 0; i < length.total_steps; ++i) {
+            MadeStep made = step.make(i, i % 10 == 9, false);
+            step.optimizer().settle(made.report);
+            run.losses.push_back(made.report.loss);
+        }
+        run.passes = step.optimizer().pass_replays();
+        return run;
+    }
+
+    double attention_dropout_ = 0.0;
+    dist::MpiCommunicator communicator_;
+};
+
+/// Up to the order of sums, which padding changes: bf16 has eight bits.
+TEST_F(CapturedTraining, LearnsWhatADirectOneLearns) {
+    const Run direct = run(false), captured = run(true);
+    EXPECT_EQ(direct.passes, optim::ReplayCounts());
+    EXPECT_GT(captured.passes.replayed, 10);
+    for (std::size_t i = 0; i < direct.losses.size(); ++i)
+        EXPECT_NEAR(captured.losses[i], direct.losses[i], 0.02 * (1 + direct.losses[i])) << "update " << i;
+}
+
+/// The operator's masks change with padding: two captured runs draw the same ones.
+TEST_F(CapturedTraining, RepeatsItsMasks) {
+    attention_dropout_ = 0.3;
+    const Run one = run(true), other = run(true);
+    for (std::size_t i = 0; i < one.losses.size(); ++i)
+        EXPECT_NEAR(other.losses[i], one.losses[i], 0.02 * (1 + one.losses[i])) << "update " << i;
+}
+
+}  // namespace
+}  // namespace strata::app
