@@ -50,7 +50,7 @@ void GroupStorage::lay_out_parameters() {
     for (std::size_t group = 0; group < places_.size(); ++group) {
         places_[group].parameter = end;
         end += plan_.padded_elements(group);
-        if (has_masters()) places_[group].master = zeros(slice(group).size());
+        if (plan_.keeps_masters()) places_[group].master = zeros(slice(group).size());
     }
     parameters_ = zeros(end, scalar_type(plan_.compute));
 }
@@ -145,7 +145,7 @@ void GroupStorage::bind(const NamedParameters& parameters) {
 void GroupStorage::fill(std::size_t group, const optim::Segment& segment, const torch::Tensor& values) {
     const Place& place = places_[group];
     arena_view(parameters_, place.parameter, segment).copy_(values);
-    if (!has_masters()) return;
+    if (!plan_.keeps_masters()) return;
     const optim::Slice own = slice(group);
     const std::int64_t begin = std::max(own.begin, segment.offset);
     const std::int64_t end = std::min(own.end, segment.offset + segment.elements);
@@ -166,7 +166,7 @@ void GroupStorage::set_values(const NamedParameters& values) {
 }
 
 void GroupStorage::round_masters() {
-    if (!has_masters()) return;
+    if (!plan_.keeps_masters()) return;
     const torch::NoGradGuard no_grad;
     for (std::size_t group = 0; group < groups(); ++group) {
         const optim::Slice own = slice(group);
@@ -177,7 +177,7 @@ void GroupStorage::round_masters() {
 torch::Tensor GroupStorage::masters(std::size_t group) {
     const torch::NoGradGuard no_grad;
     const std::int64_t padded = plan_.padded_elements(group);
-    if (!has_masters()) return parameters_.narrow(0, places_[group].parameter, padded);
+    if (!plan_.keeps_masters()) return parameters_.narrow(0, places_[group].parameter, padded).to(torch::kFloat32);
     torch::Tensor whole = zeros(padded);
     const optim::Slice own = slice(group);
     whole.narrow(0, own.begin, own.size()).copy_(places_[group].master);
@@ -256,11 +256,11 @@ optim::SliceBuffers GroupStorage::buffers(std::size_t group) {
     const std::int64_t gradient = place.gradient + begin;
     optim::SliceBuffers buffers;
     buffers.type = plan_.compute;
-    if (has_masters()) {
+    if (plan_.compute == optim::ComputeType::fp32) {
+        buffers.param = parameters_.data_ptr<float>() + place.parameter + begin;
+    } else {
         buffers.param = pointer(place.master);
         buffers.rounded = static_cast<std::uint16_t*>(parameters_.data_ptr()) + place.parameter + begin;
-    } else {
-        buffers.param = parameters_.data_ptr<float>() + place.parameter + begin;
     }
     if (live(group) && plan_.keeps_sums()) {
         buffers.grad = gradient_sums(group);

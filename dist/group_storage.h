@@ -7,8 +7,9 @@
 // end, so a run of finished groups is one contiguous piece, and the next forward pass reads the parameter arena from
 // its start. Where the plan computes in 16 bits, both arenas are of that type (gradients as Plan::gradient_type()
 // says), and each rank keeps an fp32 master of its own slices, of frozen groups' too: the update works on masters and
-// rounds them into the arena, checkpoints hold masters. Where the plan keeps sums (Plan::keeps_sums()), those of the
-// own slices have an arena of their own; under ZeRO stage 2 it is the only one, and the backward pass leaves gradients
+// rounds them into the arena, checkpoints hold masters. Where it rounds stochastically there are none: the update works
+// on the arena, and checkpoints hold what lies there. Where the plan keeps sums (Plan::keeps_sums()), those of the own
+// slices have an arena of their own; under ZeRO stage 2 it is the only one, and the backward pass leaves gradients
 // wherever it makes them (gradient_reducer.h collects them).
 //
 // A frozen group has parameters and nothing else: no gradient, requires_grad off, and no state unless the plan keeps it
@@ -105,18 +106,19 @@ class GroupStorage {
     /// Gives the parameters these values, by their names in the model (all of them, fp32), as the constructor does.
     void set_values(const NamedParameters& values);
 
-    /// Masters' values into the arena, the own slices' alone: after masters were loaded. Nothing to do in fp32.
+    /// Masters' values into the arena, the own slices' alone: after masters were loaded. Nothing to do without.
     void round_masters();
 
-    /// What gathers every rank's masters: a buffer of all parts of a group, fp32, the own part filled in. Where the
-    /// network computes in fp32, the parameters themselves.
+    /// What gathers every rank's masters: a buffer of all parts of a group, fp32, the own part filled in. Without
+    /// masters all parts as they lie here: the parameters themselves, or, of 16 bits, widened.
     torch::Tensor masters(std::size_t group);
 
     /// The same as the parts of all ranks, padding included: what a gather in place takes.
     PartedView parameter_parts(std::size_t group);
 
     /// The own slice of a group, in elements of its logical content, and pointers to that slice's first element. State
-    /// is null where there is none: in a frozen group, and for moments the optimizer does not keep.
+    /// is null where there is none: in a frozen group, and for moments the optimizer does not keep; so is the fp32
+    /// parameter where `rounded` has no master.
     optim::Slice slice(std::size_t group) const;
     optim::SliceBuffers buffers(std::size_t group);
 
@@ -137,7 +139,7 @@ class GroupStorage {
         std::int64_t parameter = 0;         // offset of the group in the parameter arena
         std::int64_t gradient = 0;          // the same in the gradient arena, of a live group
         std::int64_t sums = 0;              // of the own slice in the arena of sums, of a live group
-        torch::Tensor master;               // own slice; undefined where parameters are fp32
+        torch::Tensor master;               // own slice; undefined where the plan keeps none
         torch::Tensor exp_avg, exp_avg_sq;  // own slice; undefined where there is none
     };
 
@@ -152,7 +154,6 @@ class GroupStorage {
     };
 
     bool whole_gradients() const { return plan_.zero_stage == 1; }
-    bool has_masters() const { return plan_.compute != optim::ComputeType::fp32; }
     void lay_out_parameters();
     void fill(std::size_t group, const optim::Segment& segment, const torch::Tensor& values);
     void lay_out_gradients();

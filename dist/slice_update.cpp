@@ -28,8 +28,10 @@ class CpuSliceUpdate final : public SliceUpdate {
                     std::span<optim::GroupTelemetry> telemetry) override {
         optim::lamb_apply_cpu(spans_, hypers, control_, tensor_sums, telemetry);
     }
-    double square_sum(const float* values, std::int64_t elements) override {
-        return optim::square_sum_cpu(values, elements);
+    double square_sum(const optim::UpdateSpan& run) override {
+        double sum = 0;
+        optim::square_sums_cpu({&run, 1}, {&sum, 1});
+        return sum;
     }
 
   private:

@@ -84,8 +84,8 @@ class SliceUpdate {
     virtual void lamb_apply(std::span<const optim::GroupHyper> hypers, std::span<const double> tensor_sums,
                             std::span<optim::GroupTelemetry> telemetry) = 0;
 
-    /// Of any run of this memory: as optim::square_sum_cpu.
-    virtual double square_sum(const float* values, std::int64_t elements) = 0;
+    /// The sum of squares of any run of this memory, which is `run`'s gradients.
+    virtual double square_sum(const optim::UpdateSpan& run) = 0;
 };
 
 /// For slices in `memory`. A GPU needs a build with CUDA (STRATA_CHECK), and works in the order of `stream`. Keeps a

@@ -216,12 +216,8 @@ void CudaSliceUpdate::lamb_apply(std::span<const optim::GroupHyper> hypers, std:
     this->telemetry(telemetry);
 }
 
-double CudaSliceUpdate::square_sum(const float* values, std::int64_t elements) {
-    optim::UpdateSpan span;
-    span.param = const_cast<float*>(values);
-    span.grad = values;
-    span.elements = elements;
-    any_.fill({span}, stream_);
+double CudaSliceUpdate::square_sum(const optim::UpdateSpan& run) {
+    any_.fill(gradient_runs({run}), stream_);
     optim::square_sums_cuda(any_.tables(true), {}, nullptr, stream_);
     std::vector<optim::SumPair> sums(static_cast<std::size_t>(any_.tile_count));
     download(std::span(sums), any_.tile_sums.at_least(0), stream_);

@@ -24,7 +24,7 @@ class CudaSliceUpdate final : public SliceUpdate, private UpdateOnDevice {
     void lamb_moments(std::span<const optim::GroupHyper> hypers, std::span<double> tensor_sums) override;
     void lamb_apply(std::span<const optim::GroupHyper> hypers, std::span<const double> tensor_sums,
                     std::span<optim::GroupTelemetry> telemetry) override;
-    double square_sum(const float* values, std::int64_t elements) override;
+    double square_sum(const optim::UpdateSpan& run) override;
 
   private:
     /// Spans with their tables in device memory.

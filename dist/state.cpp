@@ -5,6 +5,8 @@
 
 #include <charconv>
 
+#include "core/error.h"
+
 namespace strata::dist {
 
 std::string_view name_of(StateKind kind) {
@@ -21,6 +23,7 @@ float*& pointer_of(StateGroup& group, StateKind kind) {
         case StateKind::master:
             break;
     }
+    STRATA_CHECK(group.bf16_weights == nullptr, "the bf16 weights of {} are in no snapshot", group.name);
     return group.master;
 }
 

@@ -38,13 +38,16 @@ struct StateGroup {
     float* master = nullptr;
     float* exp_avg = nullptr;
     float* exp_avg_sq = nullptr;
+    // In place of `master`: weights that are bf16 and have none. A file has them widened, so they go through a
+    // StateSnapshot.
+    std::uint16_t* bf16_weights = nullptr;
 };
 
 /// The datasets of a group, in file order.
 enum class StateKind { master, exp_avg, exp_avg_sq };
 inline constexpr std::array<StateKind, 3> state_kinds{StateKind::master, StateKind::exp_avg, StateKind::exp_avg_sq};
 std::string_view name_of(StateKind kind);
-/// The group's pointer for a kind.
+/// The group's pointer for a kind. Not of bf16 weights (STRATA_CHECK).
 float*& pointer_of(StateGroup& group, StateKind kind);
 const float* pointer_of(const StateGroup& group, StateKind kind);
 

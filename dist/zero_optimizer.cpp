@@ -365,7 +365,13 @@ void ZeroOptimizer::update(std::int64_t step, std::span<optim::GroupTelemetry> t
 }
 
 double ZeroOptimizer::weight_square_sum(std::size_t group) {
-    return slices_->square_sum(storage_.buffers(group).param, storage_.slice(group).size());
+    const optim::SliceBuffers buffers = storage_.buffers(group);
+    optim::UpdateSpan weights;
+    weights.elements = storage_.slice(group).size();
+    weights.type = buffers.type;
+    weights.grad = buffers.param;
+    if (buffers.param == nullptr) weights.grad16 = buffers.rounded;
+    return slices_->square_sum(weights);
 }
 
 /// `sums` is what the update measured of this rank's slices. What it did not touch is summed here: frozen groups once,
@@ -400,11 +406,10 @@ void ZeroOptimizer::gather_parameters() {
 NamedParameters ZeroOptimizer::full_parameters(const NamedParameters& like) {
     gather_.wait();
     std::vector<torch::Tensor> wholes;
-    const bool in_place = plan_.compute == optim::ComputeType::fp32;
     for (std::size_t group = 0; group < storage_.groups(); ++group) {
         const torch::Tensor& whole = wholes.emplace_back(storage_.masters(group));
         const std::int64_t stride = plan_.slice_stride(group);
-        if (in_place) continue;
+        if (!plan_.keeps_masters()) continue;
         const PartedView parts{whole.data_ptr(), stride, stride, ElementType::float32, storage_.memory_kind()};
         ranks_.owners().all_gather(parts).wait();
     }

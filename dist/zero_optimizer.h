@@ -135,7 +135,7 @@ class ZeroOptimizer {
     /// Returns when these parameters of the model are complete.
     void await_parameters(const std::vector<torch::Tensor>& parameters);
 
-    /// Brings every rank's slices of all groups to all: after slices (masters, in 16 bits) were loaded from a
+    /// Brings every rank's slices of all groups to all: after slices (masters, where there are some) were loaded from a
     /// checkpoint.
     void gather_parameters();
 

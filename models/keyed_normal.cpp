@@ -3,29 +3,19 @@
 #include <cmath>
 #include <numbers>
 
-#include "models/dropout_mix.h"
 #include "models/hf_folder.h"
+#include "optim/mix.h"
 
 namespace strata::models {
-namespace {
-
-/// FNV-1a, 64 bits.
-std::uint64_t hash_of(const std::string& name) {
-    std::uint64_t hash = 0xCBF29CE484222325ULL;
-    for (const char c : name) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001B3ULL;
-    return hash;
-}
-
-}  // namespace
 
 torch::Tensor keyed_normal(const std::vector<std::int64_t>& shape, double deviation, std::uint64_t seed,
                            const std::string& name) {
     torch::Tensor tensor = torch::empty(shape, torch::kFloat32);
     float* to = tensor.mutable_data_ptr<float>();
-    const std::uint64_t key = mix64(mix64(seed) ^ hash_of(name));
+    const std::uint64_t key = optim::mix64(optim::mix64(seed) ^ optim::name_key(name));
     for (std::int64_t i = 0; i < tensor.numel(); ++i) {
         // Box and Muller: two uniform numbers, the first never 0, give one normal number.
-        const std::uint64_t bits = mix64(key + static_cast<std::uint64_t>(i));
+        const std::uint64_t bits = optim::mix64(key + static_cast<std::uint64_t>(i));
         const double radius = (static_cast<double>(bits >> 32) + 0.5) / 4294967296.0;
         const double turn = static_cast<double>(bits & 0xFFFFFFFFULL) / 4294967296.0;
         to[i] = static_cast<float>(deviation * std::sqrt(-2.0 * std::log(radius)) *

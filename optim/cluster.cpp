@@ -78,12 +78,13 @@ std::vector<double> backward_costs(const Plan& plan, std::int64_t step) {
     return costs;
 }
 
-/// Of an element: AdamW reads the gradient, weight and moments and writes the latter three, in 16 bits the weight
-/// twice.
+/// Of an element: AdamW reads the gradient, weight and moments and writes the latter three, and beside a master the
+/// weight in 16 bits.
 double update_bytes(const Plan& plan) {
     const ComputeType gradient = plan.keeps_sums() ? ComputeType::fp32 : plan.gradient_type();
-    const bool masters = plan.compute != ComputeType::fp32;
-    return 24.0 + static_cast<double>(bytes_of(gradient) + (masters ? bytes_of(plan.compute) : 0));
+    const std::int64_t weight =
+        plan.keeps_masters() ? 2 * bytes_of(ComputeType::fp32) + bytes_of(plan.compute) : 2 * bytes_of(plan.compute);
+    return static_cast<double>(4 * bytes_of(ComputeType::fp32) + weight + bytes_of(gradient));
 }
 
 struct Bucket {

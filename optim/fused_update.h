@@ -6,7 +6,8 @@
 // nor on how spans are cut, and the CPU and CUDA twins give the same bits.
 //
 // Where the network computes in 16 bits, the parameter here is its fp32 master; the same pass reads 16-bit gradients
-// and writes the rounded parameter: with AdamW 28 bytes an element.
+// and writes the rounded parameter: with AdamW 28 bytes an element. Where updates round stochastically there is no
+// master, and the bf16 parameter is updated where it lies (stochastic_rounding.h): 22 bytes.
 #pragma once
 
 #include "optim/compute_type.h"
@@ -21,7 +22,7 @@ namespace strata::optim {
 
 /// A run of elements of one group with one answer to decay, inside one slice.
 struct UpdateSpan {
-    float* param = nullptr;
+    float* param = nullptr;  // null where updates round stochastically
     const float* grad = nullptr;
     float* exp_avg = nullptr;     // first moment, SGD's momentum buffer; null when the optimizer keeps none
     float* exp_avg_sq = nullptr;  // second moment; null when the optimizer keeps none
@@ -36,6 +37,10 @@ struct UpdateSpan {
     ComputeType type = ComputeType::fp32;
     std::uint16_t* rounded = nullptr;
     const std::uint16_t* grad16 = nullptr;
+    // Where updates round stochastically: `rounded` is the parameter itself, bf16, and all of the span lies in one
+    // tensor, which has this key (name_key of its name), from its element `first` on.
+    std::uint64_t parameter = 0;
+    std::int64_t first = 0;
 };
 
 /// What is known only once gradients have been reduced; on a GPU it stays in device memory.
@@ -70,13 +75,10 @@ void lamb_moments_cpu(std::span<const UpdateSpan> spans, std::span<const GroupHy
 void lamb_apply_cpu(std::span<const UpdateSpan> spans, std::span<const GroupHyper> hypers, const UpdateControl& control,
                     std::span<const double> tensor_sums, std::span<GroupTelemetry> telemetry = {});
 
-/// Sum of squares in double, over fixed tiles in a fixed order: the same bits for any number of threads. Not finite
-/// exactly if some element is not finite (a float's square cannot overflow a double).
-double square_sum_cpu(const float* values, std::int64_t elements);
-
-/// Square sums of the spans' gradients, added up for each group (`per_group` is overwritten). Neighbouring spans of a
-/// group whose gradients touch count as one run, so the bits do not depend on how spans are cut.
-/// Returns false when some element is not finite.
+/// Square sums of the spans' gradients in double, added up for each group (`per_group` is overwritten), over fixed
+/// tiles in a fixed order: the same bits for any number of threads. Neighbouring spans of a group whose gradients touch
+/// count as one run, so the bits do not depend on how spans are cut. A sum is not finite exactly if some element is not
+/// finite (a float's square cannot overflow a double); returns false when one is not.
 bool square_sums_cpu(std::span<const UpdateSpan> spans, std::span<double> per_group);
 
 /// Each tile's sum of squares of the spans' gradients, in their order. Tiles are `tile` elements of a run of touching

@@ -3,6 +3,8 @@
 #include "optim/instruction_sets.h"
 #include "optim/lane_sum.h"
 #include "optim/span_check.h"
+#include "optim/span_floats.h"
+#include "optim/stochastic_rounding.h"
 #include "optim/tiles.h"
 
 #include <algorithm>
@@ -74,71 +76,76 @@ struct Work {
     std::span<const double> tensor_sums = {};  // lamb
 };
 
-void sgd_range(const UpdateSpan& span, const GroupHyper& hyper, float grad_scale, const float* grad, std::int64_t begin,
-               std::int64_t elements) {
+void sgd_range(const UpdateSpan& span, const GroupHyper& hyper, float grad_scale, float* param, const float* grad,
+               std::int64_t begin, std::int64_t elements) {
     if (hyper.momentum != 0.0F) {
-        momentum_tile(span.param + begin, grad, span.exp_avg + begin, elements, hyper, grad_scale, span.decays);
+        momentum_tile(param, grad, span.exp_avg + begin, elements, hyper, grad_scale, span.decays);
     } else {
-        plain_sgd_tile(span.param + begin, grad, elements, hyper, grad_scale, span.decays);
+        plain_sgd_tile(param, grad, elements, hyper, grad_scale, span.decays);
     }
 }
 
-/// `grad` is of the range's first element on; the rest of the span counts from its own.
-void update_fp32(const Work& work, const UpdateSpan& span, const float* grad, std::int64_t begin, std::int64_t end) {
+/// `param` and `grad` are of the range's first element on; the rest of the span counts from its own.
+void update_fp32(const Work& work, const UpdateSpan& span, float* param, const float* grad, std::int64_t begin,
+                 std::int64_t elements) {
     const GroupHyper& hyper = work.hypers[static_cast<std::size_t>(span.group)];
     const float scale = work.control.grad_scale;
-    const std::int64_t elements = end - begin;
     switch (work.kind) {
         case OptimizerKind::adamw:
-            return adamw_tile(span.param + begin, grad, span.exp_avg + begin, span.exp_avg_sq + begin, elements, hyper,
-                              scale, span.decays);
+            return adamw_tile(param, grad, span.exp_avg + begin, span.exp_avg_sq + begin, elements, hyper, scale,
+                              span.decays);
         case OptimizerKind::adam:
-            return adam_tile(span.param + begin, grad, span.exp_avg + begin, span.exp_avg_sq + begin, elements, hyper,
-                             scale, span.decays);
+            return adam_tile(param, grad, span.exp_avg + begin, span.exp_avg_sq + begin, elements, hyper, scale,
+                             span.decays);
         case OptimizerKind::sgd:
-            return sgd_range(span, hyper, scale, grad, begin, elements);
+            return sgd_range(span, hyper, scale, param, grad, begin, elements);
         case OptimizerKind::lamb:
             break;
     }
     const auto tensor = static_cast<std::size_t>(span.tensor);
     const float ratio = trust_ratio(work.tensor_sums[2 * tensor], work.tensor_sums[2 * tensor + 1], span.decays);
-    lamb_apply_tile(span.param + begin, span.exp_avg + begin, span.exp_avg_sq + begin, elements, hyper, ratio,
-                    span.decays);
+    lamb_apply_tile(param, span.exp_avg + begin, span.exp_avg_sq + begin, elements, hyper, ratio, span.decays);
+}
+
+/// Puts updated parameters where they are kept, as they are kept: those without masters become what is stored.
+void store(const Work& work, const UpdateSpan& span, float* param, std::int64_t begin, std::int64_t elements) {
+    if (span.param == nullptr) {
+        const GroupHyper& hyper = work.hypers[static_cast<std::size_t>(span.group)];
+        round_to_bf16(param, elements, rounding_key(hyper.rounding, span.parameter), span.first + begin);
+    }
+    if (span.rounded != nullptr) narrow(param, span.rounded + begin, elements, span.type);
 }
 
 constexpr std::int64_t piece = 512;  // a multiple of LaneSum's lanes
 
-/// 16-bit gradients and parameters pass through the first cache as floats, in pieces: memory is passed over once.
-void update_range(const Work& work, const UpdateSpan& span, std::int64_t begin, std::int64_t end) {
-    if (span.type == ComputeType::fp32) {
-        return update_fp32(work, span, span.grad == nullptr ? nullptr : span.grad + begin, begin, end);
-    }
-    float widened[piece];
-    for (std::int64_t at = begin; at < end; at += piece) {
-        const std::int64_t size = std::min(piece, end - at);
-        const float* grad = span.grad == nullptr ? nullptr : span.grad + at;
-        if (span.grad16 != nullptr) {
-            widen(span.grad16 + at, widened, size, span.type);
-            grad = widened;
-        }
-        update_fp32(work, span, grad, at, at + size);
-        if (span.rounded != nullptr) narrow(span.param + at, span.rounded + at, size, span.type);
-    }
-}
-
-/// The tile in pieces small enough that their old values stay in the first cache.
-GroupTelemetry update_and_measure(const Work& work, const Tile& tile) {
-    float old_param[piece];
+struct Measured {
     LaneSum updates;
     LaneSum weights;
+};
+
+/// Of 16 bits or with `measured`, at most a piece: what is widened and what was there before stay in the first cache.
+void update_range(const Work& work, const UpdateSpan& span, std::int64_t begin, std::int64_t elements,
+                  Measured* measured) {
+    float grad_room[piece];
+    float param_room[piece];
+    float old_param[piece];
+    const float* const grad = gradients_of(span, begin, elements, grad_room);
+    float* const param = parameters_of(span, begin, elements, param_room);
+    if (measured != nullptr) std::copy_n(param, elements, old_param);
+    update_fp32(work, span, param, grad, begin, elements);
+    store(work, span, param, begin, elements);
+    if (measured != nullptr) add_telemetry(measured->updates, measured->weights, old_param, param, elements);
+}
+
+/// Zero unless it is to measure. Memory is passed over once.
+GroupTelemetry update_tile(const Work& work, const Tile& tile, bool measure) {
     const UpdateSpan& span = work.spans[tile.run];
-    for (std::int64_t begin = tile.begin; begin < tile.end; begin += piece) {
-        const std::int64_t end = std::min(tile.end, begin + piece);
-        std::copy(span.param + begin, span.param + end, old_param);
-        update_range(work, span, begin, end);
-        add_telemetry(updates, weights, old_param, span.param + begin, end - begin);
+    const std::int64_t most = span.type == ComputeType::fp32 && !measure ? tile_elements : piece;
+    Measured measured;
+    for (std::int64_t begin = tile.begin; begin < tile.end; begin += most) {
+        update_range(work, span, begin, std::min(tile.end - begin, most), measure ? &measured : nullptr);
     }
-    return {updates.total(), weights.total()};
+    return {measured.updates.total(), measured.weights.total()};
 }
 
 void check_tables(const Work& work, std::span<const GroupTelemetry> telemetry) {
@@ -158,20 +165,15 @@ void update(const Work& work, std::span<GroupTelemetry> telemetry) {
     if (!work.control.finite) return;
 
     const std::vector<Tile> tiles = make_tiles(work.spans);
-    const bool measure = !telemetry.empty();
-    std::vector<GroupTelemetry> measured(measure ? tiles.size() : 0);
+    std::vector<GroupTelemetry> measured(tiles.size());
     const auto count = static_cast<std::int64_t>(tiles.size());
     // Static: the same thread touches the same memory at every step.
 #pragma omp parallel for schedule(static) if (count > 1)
     for (std::int64_t t = 0; t < count; ++t) {
-        const Tile& tile = tiles[static_cast<std::size_t>(t)];
-        if (measure) {
-            measured[static_cast<std::size_t>(t)] = update_and_measure(work, tile);
-        } else {
-            update_range(work, work.spans[tile.run], tile.begin, tile.end);
-        }
+        const auto tile = static_cast<std::size_t>(t);
+        measured[tile] = update_tile(work, tiles[tile], !telemetry.empty());
     }
-    for (std::size_t t = 0; t < measured.size(); ++t) {
+    for (std::size_t t = 0; t < tiles.size() && !telemetry.empty(); ++t) {
         GroupTelemetry& sum = telemetry[static_cast<std::size_t>(work.spans[tiles[t].run].group)];
         sum.update_square_sum += measured[t].update_square_sum;
         sum.weight_square_sum += measured[t].weight_square_sum;
@@ -186,7 +188,8 @@ void check_span(OptimizerKind kind, const UpdateSpan& span, std::span<const Grou
     const bool needs_second = kind != OptimizerKind::sgd;
     const bool needs_first = needs_second || hypers[group].momentum != 0.0F;
     const bool has_grad = span.grad != nullptr || (span.type != ComputeType::fp32 && span.grad16 != nullptr);
-    const bool whole = span.param != nullptr && has_grad && (!needs_first || span.exp_avg != nullptr) &&
+    const bool has_param = span.param != nullptr || (span.type == ComputeType::bf16 && span.rounded != nullptr);
+    const bool whole = has_param && has_grad && (!needs_first || span.exp_avg != nullptr) &&
                        (!needs_second || span.exp_avg_sq != nullptr);
     STRATA_CHECK(span.elements == 0 || whole, "a span of group {} lacks a buffer", span.group);
 }

@@ -4,6 +4,7 @@
 #include "optim/instruction_sets.h"
 #include "optim/lane_sum.h"
 #include "optim/span_check.h"
+#include "optim/span_floats.h"
 #include "optim/tiles.h"
 
 #include <algorithm>
@@ -48,18 +49,15 @@ TensorSums tile_sums(const UpdateSpan& span, const Tile& tile, const GroupHyper&
     LaneSum weights;
     LaneSum directions;
     float direction[piece];
-    float widened[piece];
+    float grad_room[piece];
+    float param_room[piece];
     for (std::int64_t begin = tile.begin; begin < tile.end; begin += piece) {
         const std::int64_t elements = std::min(tile.end - begin, piece);
-        const float* grad = span.grad + begin;
-        if (span.grad16 != nullptr) {
-            widen(span.grad16 + begin, widened, elements, span.type);
-            grad = widened;
-        }
+        const float* const grad = gradients_of(span, begin, elements, grad_room);
+        const float* const param = parameters_of(span, begin, elements, param_room);
         moments_tile(grad, span.exp_avg + begin, span.exp_avg_sq + begin, elements, hyper, grad_scale);
-        direction_tile(direction, span.param + begin, span.exp_avg + begin, span.exp_avg_sq + begin, elements, hyper,
-                       span.decays);
-        add_squares(weights, span.param + begin, elements);
+        direction_tile(direction, param, span.exp_avg + begin, span.exp_avg_sq + begin, elements, hyper, span.decays);
+        add_squares(weights, param, elements);
         add_squares(directions, direction, elements);
     }
     return {weights.total(), directions.total()};

@@ -35,6 +35,8 @@ void check_run(const PlanConfig& config) {
     STRATA_CHECK(config.micro_batches >= 1, "{} micro-batches", config.micro_batches);
     STRATA_CHECK(!config.deterministic || config.zero_stage == 2, "deterministic under ZeRO stage {}",
                  config.zero_stage);
+    STRATA_CHECK(!config.rounding_seed || config.compute == ComputeType::bf16, "stochastic rounding of {}",
+                 name_of(config.compute));
 }
 
 /// A rule may give its group figures of its own; they must be of a kind that the optimizer has, and make sense to it.
@@ -120,6 +122,10 @@ bool Plan::keeps_sums() const {
     return zero_stage == 2 || (replicas > 1 && gradient_type() != ComputeType::fp32);
 }
 
+bool Plan::keeps_masters() const {
+    return compute != ComputeType::fp32 && !rounding_seed;
+}
+
 std::int64_t Plan::elements() const {
     std::int64_t sum = 0;
     for (const Group& group : groups) sum += group.elements;
@@ -139,6 +145,7 @@ Plan make_plan(const Manifest& manifest, const PlanConfig& config) {
     plan.micro_batches = config.micro_batches;
     plan.deterministic = config.deterministic;
     plan.compute = config.compute;
+    plan.rounding_seed = config.rounding_seed;
     for (const GroupDraft& draft : make_groups(manifest, config.policy, config.learning_rate)) {
         plan.groups.push_back(make_group(manifest, draft, config.policy.no_decay));
     }

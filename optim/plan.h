@@ -56,6 +56,7 @@ struct PlanConfig {
     int micro_batches = 1;  // of each rank in a step
     bool deterministic = false;
     ComputeType compute = ComputeType::fp32;
+    std::optional<std::uint64_t> rounding_seed = std::nullopt;  // stochastic rounding's, for bf16; none: masters
 };
 
 /// What changes for a group before the update of `step`, the first of a stage.
@@ -92,9 +93,16 @@ struct Plan {
     /// slices are whole tiles (optim/shard.h). Needs stage 2.
     bool deterministic = false;
 
-    /// What the network computes in. Not fp32: parameters are of this type, and each rank has fp32 masters of its own
-    /// slices, frozen groups' too.
+    /// What the network computes in. Not fp32: parameters are of this type.
     ComputeType compute = ComputeType::fp32;
+
+    /// Where it is set, updates round bf16 parameters stochastically, by the numbers of this seed
+    /// (stochastic_rounding.h).
+    std::optional<std::uint64_t> rounding_seed = std::nullopt;
+
+    /// Whether each rank has fp32 masters of its own slices, frozen groups' too: in 16 bits without stochastic
+    /// rounding.
+    bool keeps_masters() const;
 
     /// The type that gradients add up in on each rank and leave in: under stage 1 fp32 where several micro-batches add
     /// up, since 16 bits would lose most of the later ones; else the network's. Sums over ranks are made in fp32;
@@ -150,9 +158,10 @@ Plan make_plan(const Manifest& manifest, const PlanConfig& config);
 inline constexpr std::int64_t gradient_scratch_bytes = std::int64_t{64} << 20;
 
 /// Bytes on one rank at one step: every group's parameters and every live group's gradients, both with their padding,
-/// and the optimizer state of the rank's own slices of the groups that hold some; masters of all groups are state, too.
-/// Under stage 2 gradients are the own slices' sums in fp32, and what is on its way comes on top; under stage 1 such
-/// sums come on top where the plan keeps them. `owner` counts the ranks of one copy of the state.
+/// and the optimizer state of the rank's own slices of the groups that hold some; masters, where the plan keeps them,
+/// are state of all groups. Under stage 2 gradients are the own slices' sums in fp32, and what is on its way comes on
+/// top; under stage 1 such sums come on top where the plan keeps them. `owner` counts the ranks of one copy of the
+/// state.
 struct RankMemory {
     std::int64_t parameter_bytes = 0;
     std::int64_t gradient_bytes = 0;

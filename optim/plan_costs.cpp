@@ -14,7 +14,7 @@ RankMemory memory_per_rank(const Plan& plan, int owner, std::int64_t step) {
         const std::int64_t padded = plan.padded_elements(g);
         const std::int64_t slice_bytes = fp32_bytes * plan.slice(g, owner).size();
         memory.parameter_bytes += bytes_of(plan.compute) * padded;
-        if (plan.compute != ComputeType::fp32) memory.state_bytes += slice_bytes;
+        if (plan.keeps_masters()) memory.state_bytes += slice_bytes;
         if (plan.trainable(g, step)) {
             const std::int64_t gradients = bytes_of(plan.gradient_type()) * padded;
             if (plan.zero_stage == 1) memory.gradient_bytes += gradients;

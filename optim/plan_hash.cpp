@@ -91,8 +91,12 @@ Canonical serialise_update(const Plan& plan) {
     for (const Stage& stage : plan.stages) add_stage(out, stage);
     add_optimizer(out, plan.optimizer);
     out.integer(plan.total_steps);
-    // Not where it is fp32: plans that know of nothing else keep their hashes.
+    // Not where it is fp32, nor where masters are kept: plans that know of nothing else keep their hashes.
     if (plan.compute != ComputeType::fp32) out.text(name_of(plan.compute));
+    if (plan.rounding_seed) {
+        out.text("stochastic rounding");
+        out.integer(static_cast<std::int64_t>(*plan.rounding_seed));
+    }
     return out;
 }
 

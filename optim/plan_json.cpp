@@ -182,6 +182,7 @@ nlohmann::json plan_json(const Plan& plan, const std::optional<ModelCosts>& cost
             {"replicas", plan.replicas},
             {"zero_stage", plan.zero_stage},
             {"compute_type", name_of(plan.compute)},
+            {"stochastic_rounding", plan.rounding_seed.has_value()},
             {"transitions", transitions_json(plan)},
             {"memory", peak_memory_json(plan)},
             {"hash", fmt::format("{:016x}", plan.hash())},

@@ -39,9 +39,9 @@ std::string plan_csv(const Plan& plan);
 /// and activations: {estimated_bytes, sequences, length}, process_bytes}], groups: [{name, parameters: [names],
 /// elements, multiplier, trainable, learning_rate: {start, peak, end}, weight_decay, overrides, segments: [{name,
 /// shape, offset, elements, decays, weight_decay, reason}]}], transitions: [{step, stage, group, kind, keeps_state}],
-/// elements, trainable_elements, parameters, total_steps, world_size, replicas, zero_stage, compute_type, memory:
-/// [bytes per rank], hash, update_hash}. A group's `trainable` is at the first step, its learning_rate over the whole
-/// run, `overrides` what it has of its own
+/// elements, trainable_elements, parameters, total_steps, world_size, replicas, zero_stage, compute_type,
+/// stochastic_rounding, memory: [bytes per rank], hash, update_hash}. A group's `trainable` is at the first step, its
+/// learning_rate over the whole run, `overrides` what it has of its own
 /// ({} for most); the plan's `memory` is that of the stage that takes most. Doubles read back exactly.
 nlohmann::json plan_json(const Plan& plan, const std::optional<ModelCosts>& costs = std::nullopt);
 

@@ -51,13 +51,18 @@ std::string stage_text(const Stage& stage) {
                        stage.end_step - 1, stage.learning_rate, schedule_name(stage.schedule.kind), warmup);
 }
 
+std::string precision_text(const Plan& plan) {
+    if (plan.compute == ComputeType::fp32) return {};
+    return fmt::format(", {} {}", name_of(plan.compute),
+                       plan.keeps_masters() ? "with fp32 masters" : "rounded stochastically");
+}
+
 std::string heading(const Plan& plan) {
-    std::string out = fmt::format(
-        "Plan: policy {}, {} group{}, {} rank{}, ZeRO stage {}{}{}{}\n", policy_name(plan.policy), plan.groups.size(),
-        plural(plan.groups.size()), plan.world_size, plural(static_cast<std::size_t>(plan.world_size)), plan.zero_stage,
-        plan.replicas > 1 ? fmt::format(" in each of {} hosts", plan.replicas) : "",
-        plan.deterministic ? ", deterministic" : "",
-        plan.compute == ComputeType::fp32 ? "" : fmt::format(", {} with fp32 masters", name_of(plan.compute)));
+    std::string out = fmt::format("Plan: policy {}, {} group{}, {} rank{}, ZeRO stage {}{}{}{}\n",
+                                  policy_name(plan.policy), plan.groups.size(), plural(plan.groups.size()),
+                                  plan.world_size, plural(static_cast<std::size_t>(plan.world_size)), plan.zero_stage,
+                                  plan.replicas > 1 ? fmt::format(" in each of {} hosts", plan.replicas) : "",
+                                  plan.deterministic ? ", deterministic" : "", precision_text(plan));
     out += optimizer_text(plan.optimizer);
     if (plan.stages.size() == 1) return out + stage_text(plan.stages.front()) + "\n";
     return out + fmt::format("{} stages, {} steps\n", plan.stages.size(), grouped_digits(plan.total_steps));

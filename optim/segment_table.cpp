@@ -1,6 +1,7 @@
 #include "optim/segment_table.h"
 
 #include "core/error.h"
+#include "optim/mix.h"
 
 #include <algorithm>
 #include <array>
@@ -59,7 +60,7 @@ void append_group(std::vector<UpdateSpan>& spans, const Source& source, const Sl
             spans.push_back({advance(buffers.param, at), advance(buffers.grad, at), advance(buffers.exp_avg, at),
                              advance(buffers.exp_avg_sq, at), end - begin, static_cast<std::int32_t>(source.index),
                              segment.decays, sum, buffers.type, advance(buffers.rounded, at),
-                             advance(buffers.grad16, at)});
+                             advance(buffers.grad16, at), name_key(segment.name), begin - segment.offset});
             merge = source.may_merge;
         }
     }
@@ -73,7 +74,7 @@ std::vector<UpdateSpan> build_spans(const Plan& plan, int owner, const std::vect
                  "{} live flags and {} buffers for {} groups", live.size(), buffers.size(), plan.groups.size());
     STRATA_CHECK(owner >= 0 && owner < plan.owners(), "owner {} of {}", owner, plan.owners());
     std::vector<UpdateSpan> spans;
-    const bool may_merge = plan.optimizer.kind != OptimizerKind::lamb;
+    const bool may_merge = plan.optimizer.kind != OptimizerKind::lamb && !plan.rounding_seed;
     std::int32_t next_sum = 0;
     for (std::size_t g = 0; g < plan.groups.size(); ++g) {
         // Where a group is frozen its slice is taken as empty: pieces are counted all the same.

@@ -23,9 +23,9 @@ struct SliceBuffers {
 };
 
 /// The spans of an owner's slices of every group that is live, in group order. Neighbouring segments with the same
-/// answer to decay make one span, but for LAMB, whose every tensor has its own trust ratio; in a deterministic plan
-/// LAMB's spans also end where a tile does, so that their sums depend on no slice. `live` and `buffers` have one entry
-/// for each group; null pointers stay null.
+/// answer to decay make one span, but for LAMB, whose every tensor has its own trust ratio, and for stochastic
+/// rounding, whose every tensor has its own key; in a deterministic plan LAMB's spans also end where a tile does, so
+/// that their sums depend on no slice. `live` and `buffers` have one entry for each group; null pointers stay null.
 std::vector<UpdateSpan> build_spans(const Plan& plan, int owner, const std::vector<bool>& live,
                                     std::span<const SliceBuffers> buffers);
 

@@ -77,13 +77,6 @@ std::vector<double> tile_square_sums(const std::vector<Run>& runs, const std::ve
 
 }  // namespace
 
-double square_sum_cpu(const float* values, std::int64_t elements) {
-    const std::vector<Run> runs{{values, elements, 0}};
-    double total = 0.0;
-    for (const double sum : tile_square_sums(runs, make_tiles(runs))) total += sum;
-    return total;
-}
-
 std::vector<double> tile_square_sums_cpu(std::span<const UpdateSpan> spans, std::int64_t tile) {
     const std::vector<Run> runs = gradient_runs(spans);
     return tile_square_sums(runs, make_tiles(runs, tile));

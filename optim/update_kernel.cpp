@@ -25,7 +25,7 @@ std::vector<std::int64_t> bins_of(std::span<const UpdateSpan> spans, std::size_t
 std::vector<std::int64_t> first_tiles(std::span<const UpdateSpan> spans) {
     std::vector<std::int64_t> first{0};
     for (const UpdateSpan& span : spans) {
-        const std::int64_t end = span.elements == 0 ? 0 : span.elements + quad_phase(span.param);
+        const std::int64_t end = span.elements == 0 ? 0 : span.elements + quad_phase(span);
         first.push_back(first.back() + (end + kernel_tile - 1) / kernel_tile);
     }
     return first;

@@ -10,6 +10,7 @@
 
 #include "optim/fused_update.h"
 #include "optim/host_device.h"
+#include "optim/stochastic_rounding.h"
 
 #include <cstdint>
 #include <span>
@@ -56,6 +57,11 @@ STRATA_HOST_DEVICE std::int64_t quad_phase(const float* address) {
 
 STRATA_HOST_DEVICE std::int64_t quad_phase(const std::uint16_t* address) {
     return static_cast<std::int64_t>((reinterpret_cast<std::uintptr_t>(address) / sizeof(std::uint16_t)) & 3U);
+}
+
+/// Of the span's parameters.
+STRATA_HOST_DEVICE std::int64_t quad_phase(const UpdateSpan& span) {
+    return span.param != nullptr ? quad_phase(span.param) : quad_phase(span.rounded);
 }
 
 /// first_tiles for these spans. Addresses matter, through their alignment, but are not read.
@@ -132,7 +138,7 @@ STRATA_HOST_DEVICE std::int64_t span_of_tile(const UpdateTables& tables, std::in
 
 /// True when all the span's tensors lie at the same place in their quads. Otherwise elements move one by one.
 STRATA_HOST_DEVICE bool in_phase(const UpdateSpan& span) {
-    const std::int64_t phase = quad_phase(span.param);
+    const std::int64_t phase = quad_phase(span);
     const std::int64_t grad = span.grad16 != nullptr ? quad_phase(span.grad16) : quad_phase(span.grad);
     return grad == phase && (span.rounded == nullptr || quad_phase(span.rounded) == phase) &&
            (span.exp_avg == nullptr || quad_phase(span.exp_avg) == phase) &&
@@ -144,7 +150,8 @@ struct TileWork {
     UpdateSpan span;
     GroupHyper hyper;
     float grad_scale = 1.0F;
-    float ratio = 1.0F;  // lamb_apply
+    float ratio = 1.0F;          // lamb_apply
+    std::uint64_t rounding = 0;  // rounding_key, where the span has no masters
 };
 
 /// One element in registers; what the pass does not read stays 0.
@@ -170,14 +177,19 @@ struct Traits {
     }
 };
 
+/// `i`: which element of the span.
 template <Pass pass>
-STRATA_HOST_DEVICE void update_lane(Lane& x, const TileWork& work) {
+STRATA_HOST_DEVICE void update_lane(Lane& x, const TileWork& work, std::int64_t i) {
     const bool decays = work.span.decays;
     if constexpr (pass == Pass::adamw) adamw_update(x.param, x.grad, x.first, x.second, work.hyper, decays);
     if constexpr (pass == Pass::adam) adam_update(x.param, x.grad, x.first, x.second, work.hyper, decays);
     if constexpr (pass == Pass::sgd) sgd_update(x.param, x.grad, &x.first, work.hyper, decays);
     if constexpr (pass == Pass::lamb_moments) update_moments(x.grad, x.first, x.second, work.hyper);
     if constexpr (pass == Pass::lamb_apply) lamb_apply(x.param, x.first, x.second, work.hyper, work.ratio, decays);
+    if constexpr (Traits<pass>::writes_param) {
+        if (work.span.param != nullptr) return;
+        x.param = round_to_bf16(x.param, work.rounding, static_cast<std::uint32_t>(work.span.first + i));
+    }
 }
 
 STRATA_HOST_DEVICE double square(double value) {
@@ -204,7 +216,9 @@ STRATA_HOST_DEVICE void pass_element(const TileWork& work, std::int64_t i, SumPa
     const UpdateSpan& span = work.span;
     const bool has_first = Is::has_first(work.hyper);
     Lane x;
-    if constexpr (Is::reads_param) x.param = span.param[i];
+    if constexpr (Is::reads_param) {
+        x.param = span.param != nullptr ? span.param[i] : widen(span.rounded[i], span.type);
+    }
     if constexpr (Is::reads_grad) {
         const float grad = span.grad16 != nullptr ? widen(span.grad16[i], span.type) : span.grad[i];
         x.grad = grad * work.grad_scale;
@@ -212,10 +226,10 @@ STRATA_HOST_DEVICE void pass_element(const TileWork& work, std::int64_t i, SumPa
     if (has_first) x.first = span.exp_avg[i];
     if constexpr (Is::has_second) x.second = span.exp_avg_sq[i];
     const float old_param = x.param;
-    update_lane<pass>(x, work);
+    update_lane<pass>(x, work, i);
     if constexpr (measure) measure_lane<pass>(sums, old_param, x, work);
     if constexpr (Is::writes_param) {
-        span.param[i] = x.param;
+        if (span.param != nullptr) span.param[i] = x.param;
         if (span.rounded != nullptr) span.rounded[i] = narrow(x.param, span.type);
     }
     if constexpr (Is::writes_moments) {
@@ -234,7 +248,9 @@ STRATA_HOST_DEVICE void pass_quad(const TileWork& work, std::int64_t i, SumPair&
     Quad grad{};
     Quad first{};
     Quad second{};
-    if constexpr (Is::reads_param) param = load(span.param + i);
+    if constexpr (Is::reads_param) {
+        param = span.param != nullptr ? load(span.param + i) : load16(span.rounded + i, span.type);
+    }
     if constexpr (Is::reads_grad) {
         grad = span.grad16 != nullptr ? load16(span.grad16 + i, span.type) : load(span.grad + i);
     }
@@ -243,14 +259,14 @@ STRATA_HOST_DEVICE void pass_quad(const TileWork& work, std::int64_t i, SumPair&
     for (int k = 0; k < 4; ++k) {
         Lane x{param.lane[k], grad.lane[k] * work.grad_scale, first.lane[k], second.lane[k]};
         const float old_param = x.param;
-        update_lane<pass>(x, work);
+        update_lane<pass>(x, work, i + k);
         if constexpr (measure) measure_lane<pass>(sums, old_param, x, work);
         param.lane[k] = x.param;
         first.lane[k] = x.first;
         second.lane[k] = x.second;
     }
     if constexpr (Is::writes_param) {
-        store(span.param + i, param);
+        if (span.param != nullptr) store(span.param + i, param);
         if (span.rounded != nullptr) store16(span.rounded + i, param, span.type);
     }
     if constexpr (Is::writes_moments) {
@@ -263,7 +279,7 @@ STRATA_HOST_DEVICE void pass_quad(const TileWork& work, std::int64_t i, SumPair&
 template <Pass pass, bool measure>
 STRATA_HOST_DEVICE SumPair pass_tile(const TileWork& work, std::int64_t tile, int thread, int threads) {
     const UpdateSpan& span = work.span;
-    const std::int64_t phase = quad_phase(span.param);
+    const std::int64_t phase = quad_phase(span);
     const bool aligned = in_phase(span);
     SumPair sums;
     for (std::int64_t at = std::int64_t{4} * thread; at < kernel_tile; at += std::int64_t{4} * threads) {
@@ -292,6 +308,7 @@ STRATA_HOST_DEVICE SumPair tile_body(const UpdateTables& tables, std::int64_t ti
         if (!tables.control->finite) return {};
         work.grad_scale = tables.control->grad_scale;
         work.hyper = tables.hypers[work.span.group];
+        work.rounding = rounding_key(work.hyper.rounding, work.span.parameter);
     }
     if constexpr (pass == Pass::lamb_apply) {
         const double* const sums = tables.tensor_sums + 2 * static_cast<std::int64_t>(work.span.tensor);

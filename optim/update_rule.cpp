@@ -1,6 +1,7 @@
 #include "optim/update_rule.h"
 
 #include "core/error.h"
+#include "optim/stochastic_rounding.h"
 
 #include <optional>
 
@@ -30,6 +31,7 @@ GroupHyper make_hyper(const Plan& plan, std::size_t group, std::int64_t step, st
     const double lr = plan.learning_rate(group, step);
     GroupHyper hyper;
     hyper.lr = static_cast<float>(lr);
+    if (plan.rounding_seed) hyper.rounding = rounding_step_key(*plan.rounding_seed, step);
     hyper.weight_decay = static_cast<float>(optimizer.weight_decay);
     if (optimizer.kind == OptimizerKind::sgd) {
         hyper.momentum = static_cast<float>(optimizer.momentum);

@@ -32,6 +32,7 @@ struct GroupHyper {
     float momentum = 0.0F;               // sgd
     std::int32_t nesterov = 0;           // sgd
     std::int32_t first_update = 0;       // sgd: the momentum buffer starts as the gradient
+    std::uint64_t rounding = 0;          // where updates round stochastically: rounding_step_key
 };
 
 /// `step`: index of the update in the run, which sets the rate. `group_step`: how many updates the group will have had

@@ -20,7 +20,6 @@ using Clock = std::chrono::steady_clock;
 CheckpointSaver::CheckpointSaver(const Config& config, dist::MpiCommunicator& communicator, dist::Memory memory,
                                  fs::path output_dir)
     : communicator_(communicator),
-      memory_(memory),
       output_dir_(std::move(output_dir)),
       limit_(config.save_total_limit),
       stops_(config.on_save_error == "stop"),
@@ -43,9 +42,7 @@ double CheckpointSaver::save(dist::CheckpointContent content, std::vector<fs::pa
     }
     settle(
         [&] {
-            // HDF5 writes from host memory.
-            if (memory_ == dist::Memory::cuda)
-                dist::collectively(communicator_, "copying the state", [&] { snapshot_.take(content.groups); });
+            dist::collectively(communicator_, "copying the state", [&] { snapshot_.stage(content.groups); });
             write(communicator_, content, kept);
         },
         bar);

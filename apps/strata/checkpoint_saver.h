@@ -60,7 +60,6 @@ class CheckpointSaver {
     void tell(Progress& bar) const;
 
     dist::MpiCommunicator& communicator_;
-    dist::Memory memory_;
     std::filesystem::path output_dir_;
     std::int64_t limit_;
     bool stops_;

@@ -26,7 +26,7 @@ Config settled(Config config) {
 
 int run_bench_step(const Config& given, dist::MpiCommunicator& communicator) {
     Config config = settled(given);
-    const std::string precision = settle_precision(config, common_bf16(torch::kCPU, communicator));
+    const std::string precision = settle_precision(config, torch::kCPU, communicator);
     Experiment experiment = dist::collectively(communicator, "loading the data", [&] {
         require_folder_of(config.json, "json");
         return load_texts_for_training(config, global_batch_size(config, communicator.size()));

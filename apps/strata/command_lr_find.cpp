@@ -58,7 +58,7 @@ int run_lr_find(const Config& given, dist::MpiCommunicator& communicator) {
         require_folder_of(config.svg, "svg");
     });
     const torch::Device device = choose_device(config, communicator);
-    const std::string precision = settle_precision(config, common_bf16(device, communicator));
+    const std::string precision = settle_precision(config, device, communicator);
     const Experiment experiment =
         dist::collectively(communicator, "loading model and data", [&] { return load(config); });
     const RunLength length = dist::collectively(

@@ -144,8 +144,8 @@ int run_train(const Config& given, dist::MpiCommunicator& communicator) {
     }
     const std::optional<fs::path> checkpoint = checkpoint_to_resume(config, communicator);
     const std::optional<dist::TrainHeader> saved = saved_header(checkpoint, communicator);
-    const std::string precision = settle_precision(config, common_bf16(device, communicator),
-                                                   saved ? std::optional(saved->effective_config) : std::nullopt);
+    const std::string precision =
+        settle_precision(config, device, communicator, saved ? std::optional(saved->effective_config) : std::nullopt);
     const int per_host = ranks_per_host(config, communicator);
     const auto [plan, length] = dist::collectively(communicator, "planning", [&] {
         const RunLength run = run_length(config, experiment.train->size(), communicator.size());

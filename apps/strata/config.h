@@ -142,6 +142,7 @@ struct Config {
     bool deterministic = false;
     std::string bf16 = "auto";  ///< settle_precision puts the answer here
     bool fp16 = false;
+    bool stochastic_rounding = false;
     std::optional<bool> tf32;
     std::string cuda_graph = "false";  ///< or "true", "auto"
     std::int64_t micro_batches = 0;    ///< of a step, all ranks'; 0: one for each rank and accumulation step

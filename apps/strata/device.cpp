@@ -135,8 +135,12 @@ Bf16Ability common_bf16(const Bf16Ability& own, dist::Communicator& communicator
     return common;
 }
 
-Bf16Ability common_bf16(torch::Device device, dist::Communicator& communicator) {
-    return common_bf16(device.is_cpu() ? processor_bf16() : gpu_bf16(device.index()), communicator);
+std::string settle_precision(Config& config, torch::Device device, dist::Communicator& communicator,
+                             const std::optional<std::string>& saved) {
+    const Bf16Ability ability =
+        common_bf16(device.is_cpu() ? processor_bf16() : gpu_bf16(device.index()), communicator);
+    return dist::collectively(communicator, "settling the precision",
+                              [&] { return settle_precision(config, ability, saved); });
 }
 
 std::string device_text(torch::Device device) {

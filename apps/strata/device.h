@@ -4,6 +4,8 @@
 #include <torch/types.h>
 
 #include <memory>
+#include <optional>
+#include <string>
 
 #include "apps/strata/config.h"
 #include "apps/strata/precision.h"
@@ -23,9 +25,12 @@ namespace strata::app {
 /// default one cannot be. Collective.
 torch::Device choose_device(const Config& config, dist::Communicator& communicator);
 
-/// What all ranks can do, whose devices are `device`: where one lacks bf16, all go without. Collective.
+/// What all ranks can do: where one lacks bf16, all go without. Collective.
 Bf16Ability common_bf16(const Bf16Ability& own, dist::Communicator& communicator);
-Bf16Ability common_bf16(torch::Device device, dist::Communicator& communicator);
+
+/// settle_precision() by what all ranks can do on `device`. Collective.
+std::string settle_precision(Config& config, torch::Device device, dist::Communicator& communicator,
+                             const std::optional<std::string>& saved = std::nullopt);
 
 /// Tells LibTorch what tf32 says of fp32 products, if it says something. UserError where it wants TF32 of the CPU.
 void allow_tf32(const Config& config, torch::Device device);

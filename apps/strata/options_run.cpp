@@ -67,6 +67,9 @@ void add_run_options(std::vector<Option>& all) {
         "capability 8.0) multiplies it")
         .one_of({"auto", "true", "false"});
     add("fp16", &Config::fp16, plan_commands, "The same in fp16, with dynamic loss scaling");
+    add("stochastic_rounding", &Config::stochastic_rounding, plan_commands,
+        "In bf16, keep no fp32 masters: updates round each weight up or down by chance, right on average; 4 bytes "
+        "less for each weight that a rank owns");
     add("tf32", &Config::tf32, step_commands, "fp32 products in TF32, on GPUs that have it");
     add("cuda_graph", &Config::cuda_graph, step_commands,
         "Capture each step's work for the GPU in CUDA graphs and replay them: the update (norms, clipping, rates, "

@@ -1,5 +1,6 @@
 // Which type the network computes in: --bf16, --fp16, --tf32, which mean what they mean to transformers; bf16 = "auto",
-// the default, is settled once, by what computes or by the checkpoint that the run goes on from.
+// the default, is settled once, by what computes or by the checkpoint that the run goes on from. And whether updates in
+// bf16 keep fp32 masters or round stochastically: --stochastic_rounding.
 #pragma once
 
 #include <optional>
@@ -34,7 +35,8 @@ bool chooses_precision(const Config& config);
 
 /// Puts the answer in the place of "auto", so that a run's configuration says what it did, and returns a line that says
 /// what was chosen and why; empty for plain fp32 that was asked for. A run that goes on from a checkpoint with the
-/// configuration `saved` (to_toml's text) takes its type for "auto", whatever computes now.
+/// configuration `saved` (to_toml's text) takes its type for "auto", whatever computes now. UserError where stochastic
+/// rounding was asked for and the answer is not bf16.
 std::string settle_precision(Config& config, const Bf16Ability& ability,
                              const std::optional<std::string>& saved = std::nullopt);
 

@@ -44,6 +44,7 @@ dist::StateGroup state_group(const optim::Plan& plan, std::size_t index, dist::G
     state.begin = slice.begin;
     state.end = slice.end;
     state.master = buffers.param;
+    if (buffers.param == nullptr) state.bf16_weights = buffers.rounded;
     state.exp_avg = buffers.exp_avg;
     state.exp_avg_sq = buffers.exp_avg_sq;
     return state;
@@ -66,6 +67,7 @@ void keep_share(dist::StateGroup& group, int copy, int copies) {
     for (float** data : {&group.master, &group.exp_avg, &group.exp_avg_sq}) {
         if (*data != nullptr) *data += first;
     }
+    if (group.bf16_weights != nullptr) group.bf16_weights += first;
 }
 
 /// Where one of the model's parameters, by whatever name, lies among the groups' masters.
@@ -224,13 +226,12 @@ TrainProgress restore(const std::filesystem::path& checkpoint, const Config& con
     // Loaded as the checkpoint was saved, after the last update; entering the next step does what a border does.
     storage.enter(std::clamp<std::int64_t>(progress.step - 1, 0, plan.total_steps - 1));
     std::vector<dist::StateGroup> groups = state_groups(plan, storage, progress.step);
-    dist::StateSnapshot staging(storage.memory_kind());  // HDF5 reads to host memory
-    const bool on_gpu = storage.memory_kind() == dist::Memory::cuda;
-    if (on_gpu) staging.take(groups);
+    dist::StateSnapshot staging(storage.memory_kind());
+    staging.stage(groups);
     const dist::StateLoadReport report =
         dist::load_group_slices(communicator, file, groups,
                                 foreign_moments(saved_optimizer(file.header().effective_config), plan.optimizer.kind));
-    if (on_gpu) staging.give_back();
+    staging.give_back();
     dist::collectively(communicator, what,
                        [&] { restore_buffers(checkpoint, experiment.model().named_buffer_list()); });
     for (std::size_t index = 0; index < groups.size(); ++index) storage.group_steps()[index] = groups[index].step;

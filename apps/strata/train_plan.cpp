@@ -181,6 +181,7 @@ optim::Plan make_train_plan(const Config& config, const optim::Manifest& manifes
         plan.micro_batches = static_cast<int>((length.micro_batches + ranks - 1) / ranks);
         plan.deterministic = config.deterministic;
         plan.compute = compute_type(config);
+        if (config.stochastic_rounding) plan.rounding_seed = static_cast<std::uint64_t>(config.seed);
         return optim::make_plan(manifest, plan);
     });
 }

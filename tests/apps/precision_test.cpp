@@ -17,6 +17,7 @@
 namespace strata::app {
 namespace {
 
+using testing::AllOf;
 using testing::HasSubstr;
 using testing::Pair;
 
@@ -114,6 +115,56 @@ TEST(Precision, WhatWasAskedForIsAChangeFromTheCheckpoint) {
         EXPECT_EQ(config.bf16, flag);
         EXPECT_THAT(config_changes(saved, config), HasSubstr("\n  bf16: "));
     }
+}
+
+std::string error_of_settling(const std::vector<const char*>& flags, Bf16Ability ability,
+                              const std::optional<std::string>& saved = std::nullopt) {
+    try {
+        settled(flags, ability, saved);
+    } catch (const UserError& error) {
+        return error.what();
+    }
+    return "no error";
+}
+
+TEST(StochasticRounding, IsForBf16) {
+    EXPECT_FALSE(parse({}).stochastic_rounding);
+    for (const auto& flags : std::vector<std::vector<const char*>>{{"--bf16"}, {}}) {
+        std::vector<const char*> with = flags;
+        with.push_back("--stochastic_rounding");
+        EXPECT_THAT(settled(with, {has}), Pair("bf16", HasSubstr("updates round weights stochastically")));
+        EXPECT_THAT(settled(flags, {has}), Pair("bf16", HasSubstr("weights and moments stay fp32")));
+    }
+    const std::string remedy = "say --bf16 true instead, or leave stochastic_rounding out";
+    EXPECT_THAT(error_of({"--stochastic_rounding", "--fp16"}), HasSubstr("but fp16 is true: " + remedy));
+    EXPECT_THAT(error_of({"--stochastic_rounding", "--bf16", "false"}), HasSubstr("but bf16 is false: " + remedy));
+    EXPECT_THAT(error_of({"--stochastic_rounding", "--torchscript", "m.pt"}),
+                HasSubstr("stochastic_rounding is for models that strata builds"));
+}
+
+TEST(StochasticRounding, SaysWhyAutoIsNotBf16) {
+    const char* const flag = "--stochastic_rounding";
+    EXPECT_THAT(error_of_settling({flag}, {lacks}),
+                AllOf(HasSubstr("computes in fp32, since this processor has no AVX512-BF16"),
+                      HasSubstr("say --bf16 true, or leave stochastic_rounding out")));
+    EXPECT_THAT(error_of_settling({flag, "--tf32", "true"}, {has}), HasSubstr("fp32, since tf32 is for products"));
+    EXPECT_THAT(error_of_settling({flag}, {has}, saved_by({"--bf16", "false"})),
+                HasSubstr("fp32, as the checkpoint has it: say --bf16 true"));
+    EXPECT_THAT(error_of_settling({flag}, {has}, saved_by({"--fp16"})), HasSubstr("fp16, as the checkpoint has it"));
+    EXPECT_EQ(error_of_settling({flag}, {lacks}, saved_by({"--bf16"})), "no error");
+}
+
+TEST(StochasticRounding, IsAChangeFromACheckpointWithoutAndBack) {
+    const std::string masters = saved_by({"--bf16"}), rounded = saved_by({"--bf16", "--stochastic_rounding"});
+    const auto changes = [](const std::vector<const char*>& flags, const std::string& saved) {
+        Config config = parse(flags);
+        settle_precision(config, {has}, saved);
+        return config_changes(saved, config);
+    };
+    EXPECT_THAT(changes({"--stochastic_rounding"}, masters), HasSubstr("\n  stochastic_rounding: false in the check"));
+    EXPECT_THAT(changes({}, rounded), HasSubstr("\n  stochastic_rounding: true in the checkpoint, false now"));
+    EXPECT_EQ(changes({"--stochastic_rounding"}, rounded), "");
+    EXPECT_EQ(changes({}, masters.substr(0, masters.find("stochastic_rounding"))), "") << "a checkpoint from before";
 }
 
 TEST(Precision, APlanIsForThisMachineOrTheGpuThatWasNamed) {

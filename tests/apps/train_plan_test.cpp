@@ -72,6 +72,19 @@ TEST(TrainPlan, layer_decay_is_short_for_policy_and_decay) {
     EXPECT_DOUBLE_EQ(plan.learning_rate(2, 0), 1.0);
 }
 
+TEST(TrainPlan, stochastic_rounding_draws_from_the_runs_seed) {
+    Config config;
+    config.bf16 = "true";
+    config.max_steps = 10;
+    config.seed = 7;
+    const auto seed = [&] {
+        return make_train_plan(config, {{"w", {4}}}, run_length(config, std::nullopt, 1), 1).rounding_seed;
+    };
+    EXPECT_FALSE(seed());
+    config.stochastic_rounding = true;
+    EXPECT_EQ(seed(), 7U);
+}
+
 TEST(TrainPlan, warm_up_longer_than_the_run_is_refused) {
     const optim::Manifest manifest = {{"w", {4}}};
     Config config = in_fp32();

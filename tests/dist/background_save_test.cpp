@@ -2,9 +2,11 @@
 #include <gmock/gmock.h>
 #include <time.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <fstream>
+#include <new>
 #include <string>
 #include <thread>
 
@@ -165,6 +167,41 @@ TEST_F(BackgroundSaveTest, TheCopyIsAsLargeAsTheSlicesAndIsUsedAgain) {
     snapshot.take(groups);
     EXPECT_EQ(groups[0].master, first);
     EXPECT_EQ(snapshot.bytes(), slice_bytes());
+}
+
+/// Long enough for several of the pieces that they are widened in.
+TEST_F(BackgroundSaveTest, Bf16WeightsAreWidenedAndGivenBack) {
+    std::vector<std::uint16_t> bf16;
+    for (std::uint32_t i = 0; i < 1300; ++i) bf16.push_back(static_cast<std::uint16_t>(0x3C00U + i));
+    const std::vector<std::uint16_t> before = bf16;
+    std::vector<float> moments(1300, 0.5F);
+    for (const bool all : {true, false}) {
+        std::vector<StateGroup> groups(1);
+        groups[0].end = 1300;
+        groups[0].exp_avg = moments.data();
+        groups[0].bf16_weights = bf16.data();
+        EXPECT_THROW(pointer_of(groups[0], StateKind::master), std::logic_error) << "no file has them so";
+        StateSnapshot snapshot;
+        all ? snapshot.take(groups) : snapshot.stage(groups);
+        EXPECT_EQ(groups[0].exp_avg == moments.data(), !all) << "fp32 in host memory is staged as it is";
+        EXPECT_EQ(snapshot.bytes(), (all ? 2 : 1) * 1300 * 4);
+        const float* const weights = pointer_of(groups[0], StateKind::master);
+        for (std::size_t i = 0; i < bf16.size(); ++i) ASSERT_EQ(weights[i], optim::bf16_to_float(before[i])) << i;
+        std::fill(bf16.begin(), bf16.end(), std::uint16_t{0});
+        snapshot.give_back();
+        EXPECT_EQ(bf16, before);
+    }
+}
+
+TEST_F(BackgroundSaveTest, WhereThereIsNoRoomForACopyGroupsStayAsTheyWere) {
+    std::uint16_t weight = 0x3F80;
+    std::vector<StateGroup> groups(1);
+    groups[0].end = std::int64_t{1} << 50;
+    groups[0].bf16_weights = &weight;
+    StateSnapshot snapshot;
+    EXPECT_THROW(snapshot.take(groups), std::bad_alloc);
+    EXPECT_EQ(groups[0].bf16_weights, &weight);
+    EXPECT_EQ(groups[0].master, nullptr);
 }
 
 TEST_F(BackgroundSaveTest, AFailureComesToAllRanksWhenTheyAskAndTheNextJobGoesOn) {

@@ -143,7 +143,32 @@ TEST_P(SliceUpdates, SumSquaresOfGradients) {
     ASSERT_EQ(tiles_of_gpu.size(), tiles_of_cpu.size());
     for (std::size_t t = 0; t < tiles_of_cpu.size(); ++t)
         EXPECT_NEAR(tiles_of_gpu[t], tiles_of_cpu[t], 1e-12 * tiles_of_cpu[t]) << t;
-    EXPECT_NEAR(gpu_->square_sum(on_gpu_[0] + 3, 9000), optim::square_sum_cpu(host_.param.data() + 3, 9000), 1e-8);
+}
+
+TEST_P(SliceUpdates, SumSquaresOfAnyRun) {
+    optim::UpdateSpan on_cpu, on_gpu;
+    on_cpu.elements = on_gpu.elements = 9000;
+    on_cpu.grad = host_.param.data() + 3;
+    on_gpu.grad = on_gpu_[0] + 3;
+    double expected = 0;
+    for (int i = 0; i < 9000; ++i) expected += std::pow(static_cast<double>(on_cpu.grad[i]), 2);
+    EXPECT_NEAR(cpu_->square_sum(on_cpu), expected, 1e-8);
+    EXPECT_NEAR(gpu_->square_sum(on_gpu), expected, 1e-8);
+
+    std::vector<std::uint16_t> bf16(9003);
+    optim::narrow(host_.param.data(), bf16.data(), 9003, optim::ComputeType::bf16);
+    optim::DeviceMemory memory;
+    auto* const there = reinterpret_cast<std::uint16_t*>(memory.at_least(bf16.size() * 2));
+    optim::copy_bytes(there, bf16.data(), bf16.size() * 2, nullptr);
+    on_cpu.grad = on_gpu.grad = nullptr;
+    on_cpu.type = on_gpu.type = optim::ComputeType::bf16;
+    on_cpu.grad16 = bf16.data() + 3;
+    on_gpu.grad16 = there + 3;
+    expected = 0;
+    for (int i = 0; i < 9000; ++i)
+        expected += std::pow(static_cast<double>(optim::bf16_to_float(bf16[static_cast<std::size_t>(i) + 3])), 2);
+    EXPECT_NEAR(cpu_->square_sum(on_cpu), expected, 1e-8);
+    EXPECT_NEAR(gpu_->square_sum(on_gpu), expected, 1e-8);
 }
 
 TEST_P(SliceUpdates, DecideWithoutTheHost) {

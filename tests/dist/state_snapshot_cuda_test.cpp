@@ -68,5 +68,29 @@ TEST_F(SnapshotOfAGpu, GivesBackWhatWasReadIntoIt) {
     EXPECT_THAT(fetch(moments_, 3), ElementsAre(6, 7, 80));
 }
 
+/// 1, 3 and 5, which a file has as fp32; and back to nearest.
+TEST_F(SnapshotOfAGpu, WidensBf16Weights) {
+    optim::DeviceMemory memory;
+    const std::vector<std::uint16_t> bf16{0x3F80, 0x4040, 0x40A0};
+    auto* const there = reinterpret_cast<std::uint16_t*>(memory.at_least(6));
+    optim::copy_bytes(there, bf16.data(), 6, nullptr);
+    for (const bool all : {true, false}) {
+        std::vector<StateGroup> taken = groups();
+        taken[0].master = nullptr;
+        taken[0].bf16_weights = there;
+        StateSnapshot snapshot(Memory::cuda);
+        all ? snapshot.take(taken) : snapshot.stage(taken);
+        EXPECT_EQ(snapshot.bytes(), 8 * 4) << "nothing on a GPU is where HDF5 reads it";
+        EXPECT_THAT(std::vector<float>(taken[0].master, taken[0].master + 3), ElementsAre(1, 3, 5));
+        EXPECT_THAT(std::vector<float>(taken[1].master, taken[1].master + 2), ElementsAre(4, 5));
+        taken[0].master[1] = 7.001F;
+        snapshot.give_back();
+        std::vector<std::uint16_t> back(3);
+        optim::copy_bytes(back.data(), there, 6, nullptr);
+        EXPECT_THAT(back, ElementsAre(0x3F80, 0x40E0, 0x40A0));
+        optim::copy_bytes(there, bf16.data(), 6, nullptr);
+    }
+}
+
 }  // namespace
 }  // namespace strata::dist::testing

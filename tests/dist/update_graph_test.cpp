@@ -29,12 +29,14 @@ struct Way {
     ComputeType compute = ComputeType::fp32;
     bool overlap = false;
     int owners = 0;       // of a copy of the state; 0: all ranks
+    bool rounds = false;  // stochastically
     bool passes = false;  // captured as well
 };
 
 void PrintTo(const Way& way, std::ostream* out) {
     *out << optim::optimizer_name(way.kind) << ", " << static_cast<int>(way.compute) << (way.overlap ? ", overlap" : "")
-         << (way.owners > 0 ? ", copies" : "") << (way.passes ? ", passes" : "");
+         << (way.owners > 0 ? ", copies" : "") << (way.passes ? ", passes" : "")
+         << (way.rounds ? ", rounded stochastically" : "");
 }
 
 /// One training on the stand-in, with a stream and ranks' connections of its own.
@@ -135,6 +137,7 @@ class UpdateGraphs {
         made.optimizer.weight_decay = 0.1;
         if (way.kind == OptimizerKind::sgd) made.optimizer.momentum = 0.9;
         made.compute = way.compute;
+        if (way.rounds) made.rounding_seed = 42;
         return made;
     }
     /// All groups learn from the first step on, at rates that rise and then fall to zero.
@@ -251,8 +254,10 @@ INSTANTIATE_TEST_SUITE_P(
     Ways, UpdateGraph,
     ::testing::Values(Way{}, Way{.kind = OptimizerKind::sgd}, Way{.kind = OptimizerKind::lamb}, Way{.overlap = true},
                       Way{.compute = ComputeType::fp16}, Way{.compute = ComputeType::bf16, .overlap = true},
-                      Way{.owners = 1}, Way{.kind = OptimizerKind::lamb, .owners = 2}, Way{.passes = true},
-                      Way{.overlap = true, .passes = true},
+                      Way{.owners = 1}, Way{.kind = OptimizerKind::lamb, .owners = 2},
+                      Way{.compute = ComputeType::bf16, .rounds = true},
+                      Way{.kind = OptimizerKind::lamb, .compute = ComputeType::bf16, .rounds = true},
+                      Way{.passes = true}, Way{.overlap = true, .passes = true},
                       Way{.compute = ComputeType::bf16, .overlap = true, .owners = 2, .passes = true}));
 
 }  // namespace

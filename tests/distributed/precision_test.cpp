@@ -87,6 +87,96 @@ TEST(Precision, a_bf16_run_of_four_ranks_goes_on_with_two) {
     expect_losses_near(history(scratch / "run/metrics.jsonl"), whole, 0.01);
 }
 
+/// In bf16 without masters, as noisy_run_in().
+std::vector<std::string> rounded_run(int ranks, const fs::path& output_dir) {
+    return with(noisy_run_in("--bf16", ranks, output_dir), {"--stochastic_rounding", "true"});
+}
+
+TEST(StochasticRounding, a_run_learns_and_saves_what_it_computes_with) {
+    const ScratchFolder scratch;
+    const JobResult job = run_strata(
+        2, with(run_in("--bf16", 2, scratch / "run"), {"--stochastic_rounding", "true", "--async_save", "false"}));
+    expect_success(job);
+    EXPECT_THAT(job.output, HasSubstr("as bf16 says; updates round weights stochastically, moments stay fp32"));
+    EXPECT_THAT(job.output, HasSubstr("bf16 rounded stochastically"));
+    EXPECT_EQ(read_json(scratch / "run/plan.json")["stochastic_rounding"], true);
+    const auto lines = read_lines(scratch / "run/metrics.jsonl");
+    expect_losses_near(lines, reference_losses(), 0.05);
+    EXPECT_LT(lines.back()["loss"].get<double>(), lines.front()["loss"].get<double>());
+    const models::SafetensorsFile saved(scratch / "run/checkpoint-20/model.safetensors");
+    const models::SafetensorsFile final_model(scratch / "run/model.safetensors");
+    for (const auto& [name, info] : saved.tensors()) {
+        EXPECT_EQ(info.dtype, torch::kFloat32) << name;
+        const torch::Tensor weight = saved.load(name);
+        EXPECT_TRUE(torch::equal(weight, final_model.load(name))) << name;
+        EXPECT_TRUE(torch::equal(weight, weight.to(torch::kBFloat16).to(torch::kFloat32))) << name;
+    }
+}
+
+/// Saved beside training and while it stands still; gone on with by another number of ranks.
+TEST(StochasticRounding, a_run_cut_in_two_equals_the_uncut_run_on_any_number_of_ranks) {
+    const ScratchFolder scratch;
+    const auto run = [&](int ranks, const char* name, const char* async_save) {
+        return with(rounded_run(ranks, scratch / name), {"--per_device_train_batch_size", "3", "--deterministic",
+                                                         "true", "--micro_batches", "4", "--async_save", async_save});
+    };
+    expect_success(run_strata(1, run(1, "whole", "true")));
+    for (const char* async_save : {"true", "false"}) {
+        expect_success(run_strata(3, run(3, async_save, async_save)));
+        expect_equal_state(scratch / "whole/checkpoint-20", scratch / async_save / "checkpoint-20");
+        fs::remove_all(scratch / async_save / "checkpoint-20");
+        fs::remove(scratch / async_save / "model.safetensors");
+        expect_success(run_strata(2, with(run(2, async_save, async_save), {"--resume_from_checkpoint", "auto"})));
+        expect_equal_state(scratch / "whole/checkpoint-20", scratch / async_save / "checkpoint-20");
+        EXPECT_EQ(bytes_of(scratch / "whole/model.safetensors"), bytes_of(scratch / async_save / "model.safetensors"));
+    }
+}
+
+TEST(StochasticRounding, hosts_that_share_a_state_write_and_read_their_shares) {
+    const ScratchFolder scratch;
+    const auto run = [&](const char* name) {
+        return with(rounded_run(4, scratch / name), {"--shard", "node", "--ranks_per_host", "2"});
+    };
+    expect_success(run_strata(4, run("whole")));
+    expect_success(run_strata(4, run("cut")));
+    fs::remove_all(scratch / "cut/checkpoint-20");
+    expect_success(run_strata(4, with(run("cut"), {"--resume_from_checkpoint", "auto"})));
+    expect_equal_runs(scratch / "whole", scratch / "cut");
+}
+
+TEST(StochasticRounding, stages_thaw_groups_and_a_resume_at_their_border_goes_on) {
+    const ScratchFolder scratch;
+    const std::string stages = scratch.write("stages.toml", "[[stage]]\nlength = \"14u\"\nfreeze_to = -1\n[[stage]]\n");
+    const auto run = [&](const char* name) { return with(rounded_run(2, scratch / name), {"--config", stages}); };
+    expect_success(run_strata(2, run("whole")));
+    expect_success(run_strata(2, run("cut")));
+    fs::remove_all(scratch / "cut/checkpoint-20");
+    expect_success(run_strata(2, with(run("cut"), {"--resume_from_checkpoint", "auto"})));
+    expect_equal_runs(scratch / "whole", scratch / "cut");
+}
+
+class Masters : public testing::TestWithParam<std::pair<std::string, std::string>> {};
+
+TEST_P(Masters, may_go_and_come_where_changes_are_allowed) {
+    const auto& [before, after] = GetParam();
+    const ScratchFolder scratch;
+    const auto run = [&](const std::string& rounds) {
+        return with(noisy_run_in("--bf16", 2, scratch / "run"), {"--stochastic_rounding", rounds});
+    };
+    expect_success(run_strata(2, run(before)));
+    const auto whole = history(scratch / "run/metrics.jsonl");
+    fs::remove_all(scratch / "run/checkpoint-20");
+    const auto resumed = with(run(after), {"--resume_from_checkpoint", "auto"});
+    const JobResult refused = run_strata(2, resumed);
+    EXPECT_EQ(refused.exit_code, 2) << refused.output;
+    EXPECT_THAT(refused.output, HasSubstr("\n  stochastic_rounding: " + before + " in the checkpoint"));
+    expect_success(run_strata(2, with(resumed, {"--allow_changes", "true"})));
+    expect_losses_near(history(scratch / "run/metrics.jsonl"), whole, 0.05);
+}
+
+INSTANTIATE_TEST_SUITE_P(StochasticRounding, Masters,
+                         testing::Values(std::pair{"true", "false"}, std::pair{"false", "true"}));
+
 class Change : public testing::TestWithParam<std::pair<std::string, std::string>> {};
 
 TEST_P(Change, a_run_goes_on_in_another_precision_where_changes_are_allowed) {
@@ -219,6 +309,8 @@ TEST(Precision, flags_that_contradict_are_refused) {
     };
     EXPECT_NE(refused({"--bf16", "true", "--fp16"}).find("bf16 and fp16 are both true"), std::string::npos);
     EXPECT_NE(refused({"--tf32"}).find("tf32 is for NVIDIA GPUs"), std::string::npos);
+    EXPECT_NE(refused({"--stochastic_rounding", "--bf16", "false"}).find("but bf16 is false: say --bf16 true"),
+              std::string::npos);
     EXPECT_NE(refused({"--bf16", "maybe"}).find("--bf16: 'maybe' is not known"), std::string::npos);
 }
 

@@ -69,6 +69,10 @@ TEST(Cluster, SixteenBitsHalveWhatTravelsInsideAHost) {
     EXPECT_NEAR(way(narrow, true, 1, false).reduce, 2 * 2 * bytes * 7 / 8 / 45e9, 1e-3);
     EXPECT_NEAR(way(narrow, false, 1, false).update, bytes / 2 / 64 * 28 / 3e12 + 1e-12, 1e-7)
         << "2 bytes less of the gradient, 2 more of the weight";
+    plan.rounding_seed = 1;
+    const auto rounded = predict(plan, cluster, std::nullopt);
+    EXPECT_NEAR(way(rounded, false, 1, false).update, bytes / 2 / 64 * 22 / 3e12 + 1e-12, 1e-7)
+        << "8 less of the master";
 }
 
 TEST(Cluster, StageTwoReducesEveryMicroBatch) {

@@ -70,8 +70,8 @@ class DeviceCase {
     std::vector<UpdateSpan> moved(const UpdateCase& memory, std::span<const UpdateSpan> spans) const {
         std::vector<UpdateSpan> out(spans.begin(), spans.end());
         for (UpdateSpan& span : out) {
-            const std::ptrdiff_t at = span.param - memory.param.data();
-            span.param = param_.data() + at;
+            const std::ptrdiff_t at = span.exp_avg - memory.first.data();
+            if (span.param != nullptr) span.param = param_.data() + at;
             if (span.grad != nullptr) span.grad = grad_.data() + at;
             span.exp_avg = first_.data() + at;
             span.exp_avg_sq = second_.data() + at;

@@ -5,12 +5,15 @@
 #include "fused_update_device.h"
 #include "kernel_walk.h"
 #include "optim/device.h"
+#include "optim/stochastic_rounding.h"
 #include "optim/update_kernel.h"
 #include "update_case.h"
 
 #include <gtest/gtest.h>
 #include <omp.h>
 
+#include <algorithm>
+#include <bit>
 #include <cmath>
 #include <limits>
 #include <ostream>
@@ -20,6 +23,7 @@
 namespace strata::optim {
 namespace {
 
+using testing::AlignedHalves;
 using testing::Piece;
 using testing::three_hypers;
 using testing::UpdateCase;
@@ -51,6 +55,19 @@ void walk_grid(Pass pass, std::span<const UpdateSpan> spans, std::span<const Gro
     testing::walk(pass, false, tables, blocks, threads);
 }
 
+/// AdamW's sums of squares of each of three groups' changes and parameters, as the grid measures them.
+std::vector<double> walk_and_measure(std::span<const UpdateSpan> given, std::span<const GroupHyper> hypers) {
+    std::vector<UpdateSpan> spans(given.begin(), given.end());
+    std::stable_sort(spans.begin(), spans.end(), [](const auto& a, const auto& b) { return a.group < b.group; });
+    const std::vector<std::int64_t> tiles = first_tiles(spans);
+    std::vector<SumPair> tile_sums(static_cast<std::size_t>(tiles.back()));
+    const UpdateControl control;
+    const UpdateTables tables{spans.data(),      tiles.data(), hypers.data(),   &control,
+                              std::ssize(spans), tiles.back(), tile_sums.data()};
+    testing::walk(Pass::adamw, true, tables, 5, kernel_threads);
+    return testing::walk_bins(tile_sums, group_bins(spans, 3), 2, 3);
+}
+
 void update_on_cpu(Pass pass, std::span<const UpdateSpan> spans, std::span<const GroupHyper> hypers,
                    const UpdateControl& control) {
     std::vector<double> tensor_sums = some_tensor_sums();
@@ -70,8 +87,7 @@ void update_on_cpu(Pass pass, std::span<const UpdateSpan> spans, std::span<const
     }
 }
 
-void update_one(Pass pass, const UpdateSpan& span, std::int64_t i, const GroupHyper& h, float grad) {
-    float& param = span.param[i];
+void update_one(Pass pass, const UpdateSpan& span, std::int64_t i, const GroupHyper& h, float grad, float& param) {
     float& first = span.exp_avg[i];
     float& second = span.exp_avg_sq[i];
     if (pass == Pass::adamw) adamw_update(param, grad, first, second, h, span.decays);
@@ -86,16 +102,30 @@ void update_one(Pass pass, const UpdateSpan& span, std::int64_t i, const GroupHy
     }
 }
 
+/// By comparison instead of addition; of finite values.
+std::uint16_t rounded_stochastically(float value, const UpdateSpan& span, std::int64_t i, const GroupHyper& h) {
+    const std::uint64_t key = mix64(h.rounding ^ span.parameter);
+    const std::uint32_t random = element_hash(key, static_cast<std::uint32_t>(span.first + i)) >> 16;
+    const auto bits = std::bit_cast<std::uint32_t>(value);
+    const bool away = (bits & 0xFFFFU) > 0xFFFFU - random;
+    return static_cast<std::uint16_t>((bits >> 16) + (away ? 1 : 0));
+}
+
 void update_one_by_one(Pass pass, std::span<const UpdateSpan> spans, std::span<const GroupHyper> hypers,
                        float grad_scale) {
     for (const UpdateSpan& span : spans) {
         const GroupHyper& h = hypers[static_cast<std::size_t>(span.group)];
         for (std::int64_t i = 0; i < span.elements; ++i) {
             const float grad = span.grad16 != nullptr ? widen(span.grad16[i], span.type) : span.grad[i];
-            update_one(pass, span, i, h, grad * grad_scale);
-            if (span.rounded != nullptr && pass != Pass::lamb_moments) {
-                span.rounded[i] = narrow(span.param[i], span.type);
+            float param = span.param != nullptr ? span.param[i] : widen(span.rounded[i], span.type);
+            update_one(pass, span, i, h, grad * grad_scale, param);
+            if (pass == Pass::lamb_moments) continue;
+            if (span.param == nullptr) {
+                span.rounded[i] = rounded_stochastically(param, span, i, h);
+                continue;
             }
+            span.param[i] = param;
+            if (span.rounded != nullptr) span.rounded[i] = narrow(param, span.type);
         }
     }
 }
@@ -160,6 +190,35 @@ TEST_P(FusedUpdate, In16BitsGivesTheRulesBitsOnTheMasterAndRoundsThemOnce) {
             EXPECT_TRUE(skipped.same_bits(expected)) << name_of(type);
         }
     }
+}
+
+TEST_P(FusedUpdate, WithoutMastersRoundsTheRulesValuesStochastically) {
+    const auto hypers = three_hypers();
+    for (const std::int64_t start : {0, 1, 6}) {
+        UpdateCase expected(awkward_pieces(), start, 1, ComputeType::bf16, false);
+        const UpdateCase before = expected;
+        update_one_by_one(pass(), expected.spans(), hypers, 0.7F);
+        EXPECT_EQ(expected.rounded.same_bits(before.rounded), pass() == Pass::lamb_moments);
+        for (const std::int64_t cut : {std::int64_t{1} << 40, std::int64_t{1000}, std::int64_t{333}}) {
+            UpdateCase actual = before;
+            update(actual, actual.spans(cut), hypers, {.grad_scale = 0.7F});
+            EXPECT_TRUE(actual.same_bits(expected)) << "from element " << start << ", cut every " << cut;
+        }
+        UpdateCase skipped = before;
+        update(skipped, skipped.spans(), hypers, {.finite = false});
+        EXPECT_TRUE(skipped.same_bits(before));
+    }
+}
+
+TEST_P(FusedUpdate, AnotherStepsNumbersRoundOtherwise) {
+    auto hypers = three_hypers();
+    UpdateCase one(awkward_pieces(), 0, 1, ComputeType::bf16, false);
+    UpdateCase other = one;
+    update(one, one.spans(), hypers, {});
+    for (GroupHyper& hyper : hypers) ++hyper.rounding;
+    update(other, other.spans(), hypers, {});
+    EXPECT_EQ(other.rounded.same_bits(one.rounded), pass() == Pass::lamb_moments);
+    EXPECT_TRUE(other.first.same_bits(one.first) && other.second.same_bits(one.second));
 }
 
 /// What a network computes in may be 16-bit while its gradients were added up in fp32.
@@ -300,6 +359,8 @@ TEST(FusedUpdateCpu, RefusesTablesThatDoNotFit) {
     EXPECT_THROW(fused_update_cpu(OptimizerKind::adamw, spans, std::vector<GroupHyper>(2), {}), std::logic_error);
     EXPECT_NO_THROW(fused_update_cpu(OptimizerKind::adamw, {}, {}, {}));
     EXPECT_THROW(fused_update_cpu(OptimizerKind::lamb, {}, {}, {}), std::logic_error);
+    UpdateCase fp16({{4, 0, false}}, 0, 1, ComputeType::fp16, false);
+    EXPECT_THROW(fused_update_cpu(OptimizerKind::sgd, fp16.spans(), std::vector<GroupHyper>(1), {}), std::logic_error);
 }
 
 TEST(FusedUpdateCpu, MeasuresMastersIn16BitsToo) {
@@ -311,9 +372,77 @@ TEST(FusedUpdateCpu, MeasuresMastersIn16BitsToo) {
     EXPECT_TRUE(measured.same_bits(plain));
     std::vector<double> weights(3);
     for (const UpdateSpan& span : measured.spans()) {
-        weights[static_cast<std::size_t>(span.group)] += square_sum_cpu(span.param, span.elements);
+        for (std::int64_t i = 0; i < span.elements; ++i) {
+            const double weight = span.param[i];
+            weights[static_cast<std::size_t>(span.group)] += weight * weight;
+        }
     }
     for (std::size_t g = 0; g < 3; ++g) EXPECT_NEAR(sums[g].weight_square_sum / weights[g], 1.0, 1e-12);
+}
+
+/// Without masters a weight is what is stored, and so is its change.
+TEST(FusedUpdateCpu, MeasuresWhatWasRoundedAndTheGridToo) {
+    const auto hypers = three_hypers();
+    const UpdateCase before(awkward_pieces(), 3, 5, ComputeType::bf16, false);
+    UpdateCase plain = before, measured = before, walked = before;
+    std::vector<GroupTelemetry> sums(3);
+    fused_update_cpu(OptimizerKind::adamw, plain.spans(), hypers, {});
+    fused_update_cpu(OptimizerKind::adamw, measured.spans(), hypers, {}, sums);
+    EXPECT_TRUE(measured.same_bits(plain));
+    std::vector<GroupTelemetry> expected(3);
+    for (const UpdateSpan& span : measured.spans()) {
+        const std::uint16_t* const old = before.rounded.data() + (span.rounded - measured.rounded.data());
+        for (std::int64_t i = 0; i < span.elements; ++i) {
+            const double weight = bf16_to_float(span.rounded[i]);
+            const double change = weight - static_cast<double>(bf16_to_float(old[i]));
+            expected[static_cast<std::size_t>(span.group)].update_square_sum += change * change;
+            expected[static_cast<std::size_t>(span.group)].weight_square_sum += weight * weight;
+        }
+    }
+    const std::vector<double> of_grid = walk_and_measure(walked.spans(), hypers);
+    EXPECT_TRUE(walked.same_bits(plain));
+    for (std::size_t g = 0; g < 3; ++g) {
+        EXPECT_NEAR(sums[g].update_square_sum / expected[g].update_square_sum, 1.0, 1e-12);
+        EXPECT_NEAR(sums[g].weight_square_sum / expected[g].weight_square_sum, 1.0, 1e-12);
+        EXPECT_NEAR(of_grid[2 * g] / expected[g].update_square_sum, 1.0, 1e-12);
+        EXPECT_NEAR(of_grid[2 * g + 1] / expected[g].weight_square_sum, 1.0, 1e-12);
+    }
+}
+
+TEST(FusedUpdateCpu, OfThreadsRoundingKnowsNothing) {
+    const int threads_before = omp_get_max_threads();
+    const UpdateCase before(awkward_pieces(), 1, 4, ComputeType::bf16, false);
+    std::vector<UpdateCase> results;
+    for (const int threads : {1, 2, 7}) {
+        omp_set_num_threads(threads);
+        results.push_back(before);
+        fused_update_cpu(OptimizerKind::adamw, results.back().spans(), three_hypers(), {});
+    }
+    omp_set_num_threads(threads_before);
+    for (const UpdateCase& result : results) EXPECT_TRUE(result.same_bits(results[0]));
+}
+
+/// A rate at which each change is a thousandth of a bf16's last bit.
+TEST(FusedUpdateCpu, StochasticRoundingMovesWhatNearestLeaves) {
+    constexpr int steps = 1000;
+    const UpdateCase start({{65'536, 0, false}}, 0, 1, ComputeType::bf16, false);
+    std::vector<GroupHyper> hypers{{.lr = 1e-5F}};
+    UpdateCase stochastic = start;
+    AlignedHalves nearest(1);
+    nearest.data()[0] = float_to_bf16(1.0F);
+    std::fill_n(stochastic.rounded.data(), 65'536, float_to_bf16(1.0F));
+    std::fill_n(stochastic.grad16.data(), 65'536, float_to_bf16(1.0F));
+    for (int step = 0; step < steps; ++step) {
+        hypers[0].rounding = rounding_step_key(7, step);
+        fused_update_cpu(OptimizerKind::sgd, stochastic.spans(), hypers, {});
+        nearest.data()[0] = float_to_bf16(bf16_to_float(nearest.data()[0]) - 1e-5F);
+    }
+    EXPECT_EQ(bf16_to_float(nearest.data()[0]), 1.0F);
+    double mean = 0.0;
+    for (std::int64_t i = 0; i < 65'536; ++i) mean += bf16_to_float(stochastic.rounded.data()[i]) / 65'536.0;
+    // A step moves an element by 2^-8 with probability 1e-5 x 2^8: after a thousand the deviation of an element is
+    // sqrt(1000 x 1e-5 x 2^-8) = 6.2e-3, of the mean 2.4e-5, and this is five of it.
+    EXPECT_NEAR(mean, 1.0 - 1e-5 * steps, 1.2e-4);
 }
 
 TEST(UpdateKernel, AnyGridGivesTheSameBits) {

@@ -58,6 +58,17 @@ TEST(PlanTable, ShowsGroupsTotalsAndMemory) {
     EXPECT_TRUE(table.ends_with('\n'));
 }
 
+TEST(PlanOutput, SaysHowWeightsOf16BitsAreKept) {
+    PlanConfig config = config_for(100, 2);
+    EXPECT_EQ(plan_json(make_plan(bert_manifest({}), config)).at("stochastic_rounding"), false);
+    config.compute = ComputeType::bf16;
+    EXPECT_THAT(plan_table(make_plan(bert_manifest({}), config)), HasSubstr("ZeRO stage 1, bf16 with fp32 masters\n"));
+    config.rounding_seed = 42;
+    const Plan plan = make_plan(bert_manifest({}), config);
+    EXPECT_THAT(plan_table(plan), HasSubstr("ZeRO stage 1, bf16 rounded stochastically\n"));
+    EXPECT_EQ(plan_json(plan).at("stochastic_rounding"), true);
+}
+
 TEST(PlanTable, ColumnsLineUp) {
     const std::string table = plan_table(base_plan());
     std::istringstream lines(table);

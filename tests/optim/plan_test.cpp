@@ -290,6 +290,38 @@ TEST(Plan, ACopyOnEachHostCostsWhatTheFormulasSay) {
     EXPECT_THAT(message_of<UserError>([&] { make_plan(bert_manifest({}), config); }), HasSubstr("--shard all"));
 }
 
+TEST(Plan, StochasticRoundingDropsTheMastersAndNothingElse) {
+    PlanConfig config = base_config();
+    config.world_size = 3;
+    config.compute = ComputeType::bf16;
+    const Plan masters = make_plan(bert_manifest({}), config);
+    config.rounding_seed = 42;
+    const Plan rounded = make_plan(bert_manifest({}), config);
+    EXPECT_TRUE(masters.keeps_masters());
+    EXPECT_FALSE(rounded.keeps_masters());
+    std::int64_t dropped = 0;
+    for (int owner = 0; owner < 3; ++owner) {
+        const RankMemory with = memory_per_rank(masters, owner, 0);
+        const RankMemory without = memory_per_rank(rounded, owner, 0);
+        std::int64_t own = 0;
+        for (std::size_t g = 0; g < rounded.groups.size(); ++g) own += rounded.slice(g, owner).size();
+        EXPECT_EQ(with.state_bytes - without.state_bytes, 4 * own);
+        EXPECT_EQ(with.parameter_bytes, without.parameter_bytes);
+        EXPECT_EQ(with.gradient_bytes, without.gradient_bytes);
+        dropped += 4 * own;
+    }
+    EXPECT_EQ(dropped, 4 * rounded.elements());
+    EXPECT_EQ(traffic_per_step(rounded, 0).sum(), traffic_per_step(masters, 0).sum());
+    EXPECT_NE(rounded.update_hash(), masters.update_hash());
+    EXPECT_NE(rounded.hash(), masters.hash());
+    config.rounding_seed = 43;
+    EXPECT_NE(make_plan(bert_manifest({}), config).update_hash(), rounded.update_hash());
+    for (const ComputeType type : {ComputeType::fp32, ComputeType::fp16}) {
+        config.compute = type;
+        EXPECT_THROW(make_plan(bert_manifest({}), config), std::logic_error) << "a check: options say it before";
+    }
+}
+
 TEST(Plan, RefusesWhatMakesNoSense) {
     const Manifest manifest = bert_manifest({.layers = 1, .hidden = 8});
     const auto refusal = [&](const std::function<void(PlanConfig&)>& change) {

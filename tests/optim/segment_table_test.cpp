@@ -1,11 +1,15 @@
 #include "optim/segment_table.h"
 
 #include "bert_manifest.h"
+#include "optim/mix.h"
 #include "optim/shard.h"
 
 #include <gtest/gtest.h>
 
+#include <map>
 #include <stdexcept>
+#include <string>
+#include <utility>
 #include <vector>
 
 namespace strata::optim {
@@ -122,6 +126,46 @@ TEST(BuildSpans, NeverMergesAcrossGroupsAndLeavesFrozenOnesOut) {
         EXPECT_TRUE(span.group == 1 || span.group == 3);
     }
     EXPECT_TRUE(build_spans(plan, 0, {false, false, false, false}, memory.buffers).empty());
+}
+
+/// By parameter and element: which of its numbers rounds it. Weights lie group after group in `memory`, which is bf16.
+std::map<std::pair<std::string, std::int64_t>, std::pair<std::uint64_t, std::int64_t>> rounding_places(Plan plan) {
+    plan.compute = ComputeType::bf16;
+    plan.rounding_seed = 1;
+    std::map<std::pair<std::string, std::int64_t>, std::pair<std::uint64_t, std::int64_t>> places;
+    std::vector<std::uint16_t> memory(static_cast<std::size_t>(plan.elements()));
+    for (int rank = 0; rank < plan.world_size; ++rank) {
+        std::vector<SliceBuffers> buffers(plan.groups.size());
+        std::vector<std::pair<std::string, std::int64_t>> names;  // of memory's elements
+        for (std::size_t g = 0; g < plan.groups.size(); ++g) {
+            buffers[g].rounded = memory.data() + names.size() + plan.slice(g, rank).begin;
+            for (const Segment& segment : plan.groups[g].segments) {
+                for (std::int64_t i = 0; i < segment.elements; ++i) names.emplace_back(segment.name, i);
+            }
+        }
+        for (const auto& span : build_spans(plan, rank, std::vector<bool>(plan.groups.size(), true), buffers)) {
+            EXPECT_EQ(span.param, nullptr);
+            for (std::int64_t i = 0; i < span.elements; ++i) {
+                const auto& name = names[static_cast<std::size_t>(span.rounded - memory.data() + i)];
+                EXPECT_TRUE(places.emplace(name, std::pair{span.parameter, span.first + i}).second) << name.first;
+            }
+        }
+    }
+    return places;
+}
+
+TEST(BuildSpans, StochasticRoundingKnowsParametersAndNeitherGroupsNorRanks) {
+    const Manifest manifest = bert_manifest({.layers = 2, .hidden = 8, .vocabulary = 40});
+    const auto one = rounding_places(plan_of(manifest, 1));
+    ASSERT_EQ(std::ssize(one), plan_of(manifest, 1).elements());
+    for (const auto& [name, place] : one) EXPECT_EQ(place, std::pair(name_key(name.first), name.second));
+    for (const int ranks : {1, 2, 3, 7}) {
+        EXPECT_EQ(rounding_places(plan_of(manifest, ranks, PolicyKind::layer_decay)), one) << ranks << " ranks";
+    }
+    Plan lamb = plan_of(manifest, 3, PolicyKind::layer_decay);
+    lamb.optimizer.kind = OptimizerKind::lamb;
+    lamb.deterministic = true;
+    EXPECT_EQ(rounding_places(lamb), one);
 }
 
 TEST(BuildSpans, RefusesRanksAndTablesThatDoNotFit) {

@@ -49,11 +49,14 @@ struct Piece {
 };
 
 struct UpdateCase {
-    /// In `its_type`: gradients in 16 bits, and a place for the rounded parameters.
-    UpdateCase(std::vector<Piece> cut, std::int64_t start, unsigned seed, ComputeType its_type = ComputeType::fp32)
+    /// In `its_type`: gradients in 16 bits, and a place for the rounded parameters; `param` are their masters, where
+    /// it `has_masters`.
+    UpdateCase(std::vector<Piece> cut, std::int64_t start, unsigned seed, ComputeType its_type = ComputeType::fp32,
+               bool has_masters = true)
         : pieces(std::move(cut)),
           offset(start),
           type(its_type),
+          masters(has_masters),
           param(length()),
           grad(length()),
           first(length()),
@@ -69,6 +72,7 @@ struct UpdateCase {
             second.data()[i] = normal(engine) * normal(engine) * 0.01F;
             if (second.data()[i] < 0.0F) second.data()[i] = -second.data()[i];
             if (type != ComputeType::fp32) grad16.data()[i] = narrow(grad.data()[i], type);
+            if (!masters) rounded.data()[i] = narrow(param.data()[i], type);
         }
     }
 
@@ -97,6 +101,11 @@ struct UpdateCase {
                     out.back().rounded = rounded.data() + at;
                     out.back().grad16 = grad16.data() + at;
                 }
+                if (!masters) {
+                    out.back().param = nullptr;
+                    out.back().parameter = 0x1234567890ABCDEFULL * static_cast<std::uint64_t>(tensor + 1);
+                    out.back().first = done + 11;  // as if the tensor had begun in another slice
+                }
                 at += take;
             }
         }
@@ -111,6 +120,7 @@ struct UpdateCase {
     std::vector<Piece> pieces;
     std::int64_t offset;
     ComputeType type;
+    bool masters;
     AlignedFloats param, grad, first, second;
     AlignedHalves rounded, grad16;
 };
@@ -133,6 +143,7 @@ inline std::vector<GroupHyper> three_hypers() {
         h.epsilon = 1e-8F;
         h.momentum = g == 0 ? 0.0F : 0.8F;
         h.nesterov = g == 2 ? 1 : 0;
+        h.rounding = 0xFEDCBA0987654321ULL;
     }
     return hypers;
 }

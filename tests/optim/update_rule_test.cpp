@@ -4,6 +4,7 @@
 #include "core/file.h"
 #include "optim/fused_update.h"
 #include "optim/segment_table.h"
+#include "optim/stochastic_rounding.h"
 
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
@@ -154,6 +155,17 @@ Plan one_group_plan(const OptimizerConfig& optimizer, const Schedule& schedule) 
     plan.groups[0].segments.push_back({"p", {1}, 0, 1, true, ""});
     plan.stages.push_back({"train", 0, schedule.total_steps, 1e-3, schedule, {true}, {1.0}});
     return plan;
+}
+
+TEST(MakeHyper, HasTheStepsKeyForStochasticRounding) {
+    for (const OptimizerKind kind : {OptimizerKind::adamw, OptimizerKind::sgd, OptimizerKind::lamb}) {
+        Plan plan = one_group_plan({.kind = kind}, {ScheduleKind::constant, 0, 100});
+        EXPECT_EQ(make_hyper(plan, 0, 25, 26).rounding, 0U);
+        plan.rounding_seed = 42;
+        EXPECT_EQ(make_hyper(plan, 0, 25, 26).rounding, rounding_step_key(42, 25)) << "the run's step";
+    }
+    EXPECT_NE(rounding_step_key(42, 25), rounding_step_key(42, 26));
+    EXPECT_NE(rounding_step_key(42, 25), rounding_step_key(43, 25));
 }
 
 TEST(MakeHyper, CyclesMomentumOnlyWhereThereIsAny) {
