@@ -5,16 +5,13 @@
 #include "core/error.h"
 
 namespace strata::dist {
-namespace {
 
-std::string words_of(int status) {
+std::string mpi_error_text(int status) {
     char text[MPI_MAX_ERROR_STRING] = "";
     int length = 0;
     MPI_Error_string(status, text, &length);
     return {text, static_cast<std::size_t>(length)};
 }
-
-}  // namespace
 
 MPI_Datatype mpi_type_of(ElementType type) {
     switch (type) {
@@ -30,7 +27,8 @@ MPI_Datatype mpi_type_of(ElementType type) {
 }
 
 void Speaker::check(int status, const char* operation) const {
-    if (status != MPI_SUCCESS) system_error("rank {} on {}: {} failed: {}", rank, host, operation, words_of(status));
+    if (status != MPI_SUCCESS)
+        system_error("rank {} on {}: {} failed: {}", rank, host, operation, mpi_error_text(status));
 }
 
 int wait_for_all(std::vector<MPI_Request>& requests) {

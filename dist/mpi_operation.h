@@ -15,6 +15,9 @@ namespace strata::dist {
 
 MPI_Datatype mpi_type_of(ElementType type);
 
+/// What MPI says of the status of a call.
+std::string mpi_error_text(int status);
+
 /// Who speaks in an error message.
 struct Speaker {
     int rank = 0;

@@ -13,8 +13,8 @@
 // A '/', '%' or a leading '.' in a group's name is written %2F, %25, %2E in its link; the attribute `name` is exact.
 //
 // Writing: rank 0 lays the file out alone (all metadata, checksums, space for the datasets), then all ranks open it
-// through MPI-IO and write their slices collectively. So a full disk shows before the collective part, and the
-// collective part changes nothing but data. Reading is serial on every rank and needs no MPI.
+// through MPI-IO and write their slices to where the datasets lie. So a full disk shows before the collective part, and
+// the collective part changes nothing but data. Reading is serial on every rank and needs no MPI.
 #pragma once
 
 #include <array>

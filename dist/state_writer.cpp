@@ -1,8 +1,9 @@
 // Writing state.h5: rank 0 lays it out, all ranks fill it.
 //
-// The transfers are MPI-IO's independent ones. A slice is one piece of the file, so collective buffering has nothing to
-// merge; and HDF5 resets the file view, collectively, only where the collective write went well: when the disk fills
-// under some ranks and not under others, those wait for ever. Opening and closing are the only collective steps.
+// They fill it through MPI-IO at the places that HDF5 has given the datasets, and not through HDF5: opened by all
+// ranks, it writes blocks of its own again when it closes the file, and where that fails on one rank (a quota is used
+// up), the others wait for ever. The transfers are independent ones, since a slice is one piece of the file and
+// collective buffering has nothing to merge. Opening and closing are the only collective steps.
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -11,10 +12,13 @@
 #include <cerrno>
 #include <cstring>
 #include <limits>
+#include <optional>
 
 #include "core/error.h"
 #include "core/file.h"
 #include "dist/agreement.h"
+#include "dist/mpi_operation.h"
+#include "dist/shared_file.h"
 #include "dist/state_file.h"
 #include "dist/state_format.h"
 
@@ -123,7 +127,14 @@ std::vector<GroupSlices> gather_slices(MpiCommunicator& communicator, std::span<
     });
 }
 
-/// A checksum row as it travels: the dataset as its index in (group, kind) order.
+std::size_t dataset_index(std::size_t group, StateKind kind) {
+    return group * state_kinds.size() + static_cast<std::size_t>(kind);
+}
+
+/// Of each dataset by its index: the byte at which it begins. 0 where there is none.
+using DatasetOffsets = std::vector<std::uint64_t>;
+
+/// A checksum row as it travels: the dataset as its index.
 struct RowRecord {
     std::uint64_t dataset = 0;
     std::int64_t offset = 0;
@@ -142,8 +153,8 @@ std::vector<RowRecord> hash_own_slices(std::span<const StateGroup> groups) {
             for (std::int64_t at = group.begin; at < group.end;) {
                 const std::int64_t next =
                     std::min(group.end, (at / checksum_block_elements + 1) * checksum_block_elements);
-                rows.push_back({i * state_kinds.size() + static_cast<std::size_t>(kind), at, next - at,
-                                hash_elements(data + (at - group.begin), next - at)});
+                rows.push_back(
+                    {dataset_index(i, kind), at, next - at, hash_elements(data + (at - group.begin), next - at)});
                 at = next;
             }
         }
@@ -183,7 +194,8 @@ void write_members(hid_t parent, const StateGroup& group) {
     hdf5::write_table(parent, "members", columns);
 }
 
-void lay_out_group(hid_t groups, std::size_t index, const StateGroup& group, const GroupSlices& slices) {
+void lay_out_group(hid_t groups, std::size_t index, const StateGroup& group, const GroupSlices& slices,
+                   DatasetOffsets& offsets) {
     using hdf5::write_attribute;
     const hdf5::PropertyList timeless = hdf5::timeless(H5P_GROUP_CREATE);
     const hdf5::Group link(H5Gcreate2(groups, group_link(group.name).c_str(), H5P_DEFAULT, timeless.get(), H5P_DEFAULT),
@@ -208,6 +220,9 @@ void lay_out_group(hid_t groups, std::size_t index, const StateGroup& group, con
         const hdf5::Dataset dataset(H5Dcreate2(link.get(), std::string(name_of(kind)).c_str(), H5T_IEEE_F32LE,
                                                space.get(), H5P_DEFAULT, properties.get(), H5P_DEFAULT),
                                     dataset_path(group.name, kind));
+        const haddr_t offset = H5Dget_offset(dataset.get());
+        STRATA_CHECK(offset != HADDR_UNDEF || group.elements == 0, "{} lies nowhere", dataset_path(group.name, kind));
+        offsets[dataset_index(index, kind)] = offset;
     }
 }
 
@@ -238,18 +253,19 @@ void reserve_space(const std::filesystem::path& path) {
     }
 }
 
-/// Throws what HDF5 said of a failed write. A full disk is the user's to mend; MPI-IO says no more of it than
-/// "input/output error", so the disk itself is asked.
-[[noreturn]] void throw_write_error(const std::string& message, const std::filesystem::path& path,
+/// Throws what was said of a failed write. A full disk is the user's to mend; where nothing is said of it, the disk
+/// itself is asked.
+[[noreturn]] void throw_write_error(const std::string& message, const std::filesystem::path& path, bool full,
                                     std::uint64_t wanted) {
     const std::uint64_t available = free_bytes(path.parent_path());
-    const bool full = available < wanted || message.find(std::strerror(ENOSPC)) != std::string::npos;
-    if (!full) system_error("{}", message);
+    if (!full && available >= wanted) system_error("{}", message);
     user_error("{} (the disk is full: {} bytes free; make room there, or save elsewhere)", message, available);
 }
 
-void lay_out_file(const std::filesystem::path& path, const TrainHeader& header, std::span<const StateGroup> groups,
-                  const std::vector<GroupSlices>& slices, const std::vector<RowRecord>& rows, bool reserve) {
+DatasetOffsets lay_out_file(const std::filesystem::path& path, const TrainHeader& header,
+                            std::span<const StateGroup> groups, const std::vector<GroupSlices>& slices,
+                            const std::vector<RowRecord>& rows, bool reserve) {
+    DatasetOffsets offsets(groups.size() * state_kinds.size());
     const std::string action = fmt::format("{}: cannot be written", path.string());
     const hdf5::PropertyList access = hdf5::file_access();
     hdf5::check(H5Pset_alignment(access.get(), aligned_from, dataset_alignment), action);
@@ -259,61 +275,40 @@ void lay_out_file(const std::filesystem::path& path, const TrainHeader& header, 
         write_header(file.get(), header);
         const hdf5::PropertyList timeless_group = hdf5::timeless(H5P_GROUP_CREATE);
         hdf5::Group all(H5Gcreate2(file.get(), "groups", H5P_DEFAULT, timeless_group.get(), H5P_DEFAULT), action);
-        for (std::size_t i = 0; i < groups.size(); ++i) lay_out_group(all.get(), i, groups[i], slices[i]);
+        for (std::size_t i = 0; i < groups.size(); ++i) lay_out_group(all.get(), i, groups[i], slices[i], offsets);
         write_checksums(file.get(), groups, rows);
         all.close(action);
         file.close(action);
     } catch (const SystemError& error) {
-        throw_write_error(fmt::format("{}: {}", action, error.what()), path, 0);
+        const std::string message = fmt::format("{}: {}", action, error.what());
+        throw_write_error(message, path, message.find(std::strerror(ENOSPC)) != std::string::npos, 0);
     }
     if (reserve) reserve_space(path);
+    return offsets;
 }
 
-hdf5::File open_together(MpiCommunicator& communicator, const std::filesystem::path& path) {
-    return collectively(communicator, "opening the checkpoint on all ranks", [&] {
-        const std::string action = fmt::format("{}: cannot be opened through MPI-IO", path.string());
-        const hdf5::PropertyList access = hdf5::file_access();
-        hdf5::check(H5Pset_fapl_mpio(access.get(), communicator.handle(), MPI_INFO_NULL), action);
-        return hdf5::File(H5Fopen(path.c_str(), H5F_ACC_RDWR, access.get()), action);
-    });
-}
-
-void write_elements(const hdf5::Dataset& dataset, const float* data, std::int64_t begin, std::int64_t end,
-                    const std::string& action) {
-    const hdf5::PropertyList transfer(H5Pcreate(H5P_DATASET_XFER), action);
-    hdf5::check(H5Pset_dxpl_mpio(transfer.get(), H5FD_MPIO_INDEPENDENT), action);
-    const hsize_t start = static_cast<hsize_t>(begin);
-    const hsize_t count = static_cast<hsize_t>(end - begin);
-    const hdf5::Space file_space(H5Dget_space(dataset.get()), action);
-    const hdf5::Space memory_space(H5Screate_simple(1, &count, nullptr), action);
-    hdf5::check(H5Sselect_hyperslab(file_space.get(), H5S_SELECT_SET, &start, nullptr, &count, nullptr), action);
-    hdf5::check(H5Dwrite(dataset.get(), H5T_IEEE_F32LE, memory_space.get(), file_space.get(), transfer.get(), data),
-                action);
-}
-
-/// Writes this rank's slice of one dataset.
-void write_slice(const hdf5::File& file, const std::filesystem::path& path, const StateGroup& group, StateKind kind,
-                 std::int64_t step) {
-    const std::string name = dataset_path(group.name, kind);
-    const std::string action = fmt::format("{}: dataset {}: cannot be written", path.string(), name);
-    const hdf5::Dataset dataset(H5Dopen2(file.get(), name.c_str(), H5P_DEFAULT), action);
-    const float* data = pointer_of(group, kind);
+/// Writes this rank's slice of one dataset, which begins at byte `offset`.
+void write_slice(SharedFile& file, const std::filesystem::path& path, const StateGroup& group, StateKind kind,
+                 std::uint64_t offset, std::int64_t step) {
+    const std::span own(pointer_of(group, kind), static_cast<std::size_t>(group.end - group.begin));
     for (std::int64_t begin = group.begin; begin < group.end; begin += step) {
-        const std::int64_t end = std::min(begin + step, group.end);
-        try {
-            write_elements(dataset, data + (begin - group.begin), begin, end, action);
-        } catch (const SystemError& error) {
-            throw_write_error(error.what(), path, static_cast<std::uint64_t>(end - begin) * sizeof(float));
-        }
+        const auto first = static_cast<std::size_t>(begin - group.begin);
+        const std::span values = own.subspan(first, std::min(static_cast<std::size_t>(step), own.size() - first));
+        const int status = file.write(offset + static_cast<std::uint64_t>(begin) * sizeof(float), values);
+        if (status == MPI_SUCCESS) continue;
+        throw_write_error(fmt::format("{}: dataset {}: cannot be written: {}", path.string(),
+                                      dataset_path(group.name, kind), mpi_error_text(status)),
+                          path, is_out_of_room(status), values.size_bytes());
     }
 }
 
-void write_own_slices(const hdf5::File& file, const std::filesystem::path& path, std::span<const StateGroup> groups,
-                      const std::vector<GroupSlices>& slices, std::int64_t step) {
+void write_own_slices(SharedFile& file, const std::filesystem::path& path, std::span<const StateGroup> groups,
+                      const std::vector<GroupSlices>& slices, const DatasetOffsets& offsets, std::int64_t step) {
     for (std::size_t i = 0; i < groups.size(); ++i) {
         if (groups[i].begin == groups[i].end) continue;
         for (const StateKind kind : state_kinds) {
-            if (slices[i].present[static_cast<std::size_t>(kind)]) write_slice(file, path, groups[i], kind, step);
+            if (slices[i].present[static_cast<std::size_t>(kind)])
+                write_slice(file, path, groups[i], kind, offsets[dataset_index(i, kind)], step);
         }
     }
 }
@@ -343,8 +338,8 @@ void write_state_file(MpiCommunicator& communicator, const std::filesystem::path
     hdf5::silence_errors();
     const std::vector<GroupSlices> slices = gather_slices(communicator, groups);
     const std::vector<std::string> hashes = communicator.all_gather_bytes(bytes_of_records(hash_own_slices(groups)));
-    collectively(communicator, "laying out the checkpoint", [&] {
-        if (communicator.rank() != 0) return;
+    const DatasetOffsets own_offsets = collectively(communicator, "laying out the checkpoint", [&] {
+        if (communicator.rank() != 0) return DatasetOffsets();
         std::vector<RowRecord> rows;
         for (const std::string& bytes : hashes) {
             const auto of_rank = records_of_bytes<RowRecord>(bytes);
@@ -353,14 +348,16 @@ void write_state_file(MpiCommunicator& communicator, const std::filesystem::path
         std::sort(rows.begin(), rows.end(), [](const auto& a, const auto& b) {
             return std::tie(a.dataset, a.offset) < std::tie(b.dataset, b.offset);
         });
-        lay_out_file(path, header, groups, slices, rows, options.reserve_space);
+        return lay_out_file(path, header, groups, slices, rows, options.reserve_space);
     });
+    const auto offsets =
+        records_of_bytes<std::uint64_t>(communicator.all_gather_bytes(bytes_of_records(own_offsets)).front());
 
-    hdf5::File file = open_together(communicator, path);
+    std::optional<SharedFile> file;
+    collectively(communicator, "opening the checkpoint on all ranks", [&] { file.emplace(communicator, path); });
     collectively(communicator, "writing the checkpoint",
-                 [&] { write_own_slices(file, path, groups, slices, options.elements_per_write); });
-    collectively(communicator, "closing the checkpoint",
-                 [&] { file.close(fmt::format("{}: cannot be closed", path.string())); });
+                 [&] { write_own_slices(*file, path, groups, slices, offsets, options.elements_per_write); });
+    collectively(communicator, "closing the checkpoint", [&] { file->close(); });
 }
 
 }  // namespace strata::dist

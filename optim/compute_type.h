@@ -1,8 +1,9 @@
 // The type that a network computes in, and the 16-bit floats among them, for host and device alike.
 //
 // In bf16 or fp16 the model's parameters and gradients are 16-bit, and each rank keeps an fp32 master of its own
-// slices, which the update works on (P. Micikevicius et al., Mixed Precision Training, arXiv 1710.03740). 16-bit floats
-// are carried as their bits. Conversions round to nearest, ties to even, as torch's do; a NaN stays a NaN.
+// slices, which the update works on (P. Micikevicius et al., Mixed Precision Training, arXiv 1710.03740), unless it
+// rounds stochastically (stochastic_rounding.h). 16-bit floats are carried as their bits. Conversions here round to
+// nearest, ties to even, as torch's do; a NaN stays a NaN.
 #pragma once
 
 #include "optim/host_device.h"
