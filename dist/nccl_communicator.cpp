@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "core/error.h"
+#include "core/round_up.h"
 #include "dist/agreement.h"
 #include "dist/parts_cuda.h"
 
@@ -57,10 +58,6 @@ class NothingToDo final : public Operation {
 };
 
 constexpr std::int64_t alignment = 16;  // bytes: NCCL's fast path and vector loads
-
-std::int64_t round_up(std::int64_t value, std::int64_t to) {
-    return (value + to - 1) / to * to;
-}
 
 }  // namespace
 

@@ -14,6 +14,7 @@
 
 #include "core/error.h"
 #include "core/heap.h"
+#include "core/round_up.h"
 
 namespace strata::models {
 namespace {
@@ -21,10 +22,6 @@ namespace {
 constexpr std::size_t alignment = 64;              // a cache line, and the widest vector
 constexpr std::size_t large_page = 2 << 20;        // of x86-64, and of AArch64 with pages of 4 KiB
 constexpr std::size_t smallest_tensor = 16 << 10;  // below, malloc wastes little
-
-std::size_t rounded_up(std::size_t value, std::size_t unit) {
-    return (value + unit - 1) / unit * unit;
-}
 
 /// Lies in front of every block, since LibTorch gives back no more than a pointer.
 struct alignas(alignment) Loan {
@@ -72,7 +69,7 @@ class HeapAllocator final : public c10::Allocator {
 
 }  // namespace
 
-TensorHeap::TensorHeap(std::size_t capacity) : capacity_(rounded_up(capacity, large_page)) {
+TensorHeap::TensorHeap(std::size_t capacity) : capacity_(round_up(capacity, large_page)) {
     void* const range =
         ::mmap(nullptr, capacity_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (range == MAP_FAILED) return;
@@ -86,7 +83,7 @@ TensorHeap::~TensorHeap() {
 }
 
 void* TensorHeap::allocate(std::size_t bytes) {
-    const std::size_t size = rounded_up(std::max<std::size_t>(bytes, 1), alignment);
+    const std::size_t size = round_up(std::max<std::size_t>(bytes, 1), alignment);
     const std::lock_guard lock(mutex_);
     const auto found = by_size_.lower_bound({size, 0});
     if (found == by_size_.end()) return nullptr;
@@ -99,7 +96,7 @@ void* TensorHeap::allocate(std::size_t bytes) {
 
 void TensorHeap::release(void* block, std::size_t bytes) {
     std::size_t offset = static_cast<std::size_t>(static_cast<std::byte*>(block) - base_);
-    std::size_t size = rounded_up(std::max<std::size_t>(bytes, 1), alignment);
+    std::size_t size = round_up(std::max<std::size_t>(bytes, 1), alignment);
     const std::lock_guard lock(mutex_);
     const auto next = free_.lower_bound(offset);
     STRATA_CHECK(next == free_.end() || next->first >= offset + size, "a tensor's memory is freed twice");

@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "core/error.h"
+#include "core/round_up.h"
 
 namespace strata::models {
 namespace {
@@ -15,7 +16,7 @@ TensorRun::TensorRun(const std::vector<torch::Tensor>& like) {
     for (const torch::Tensor& tensor : like) {
         const auto bytes = static_cast<std::int64_t>(tensor.nbytes());
         places_.push_back({tensor.scalar_type(), tensor.sizes().vec(), bytes_, bytes});
-        bytes_ += (bytes + alignment - 1) / alignment * alignment;
+        bytes_ += round_up(bytes, alignment);
     }
 }
 

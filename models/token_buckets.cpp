@@ -4,16 +4,13 @@
 #include <bit>
 
 #include "core/error.h"
+#include "core/round_up.h"
 
 namespace strata::models {
 namespace {
 
 constexpr std::int64_t smallest_step = 64;
 constexpr std::int64_t steps_a_doubling = 8;
-
-std::int64_t round_up(std::int64_t value, std::int64_t to) {
-    return (value + to - 1) / to * to;
-}
 
 /// With zeros behind it: [PAD] in nearly all vocabularies, and a type and a position that all tables have.
 torch::Tensor with_zeros(const torch::Tensor& ids, std::int64_t size) {

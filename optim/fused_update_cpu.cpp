@@ -173,7 +173,8 @@ void update(const Work& work, std::span<GroupTelemetry> telemetry) {
         const auto tile = static_cast<std::size_t>(t);
         measured[tile] = update_tile(work, tiles[tile], !telemetry.empty());
     }
-    for (std::size_t t = 0; t < tiles.size() && !telemetry.empty(); ++t) {
+    if (telemetry.empty()) return;
+    for (std::size_t t = 0; t < tiles.size(); ++t) {
         GroupTelemetry& sum = telemetry[static_cast<std::size_t>(work.spans[tiles[t].run].group)];
         sum.update_square_sum += measured[t].update_square_sum;
         sum.weight_square_sum += measured[t].weight_square_sum;

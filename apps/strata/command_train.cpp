@@ -6,7 +6,6 @@
 #include "apps/strata/captured_passes.h"
 #include "apps/strata/commands.h"
 #include "apps/strata/device.h"
-#include "apps/strata/evaluation.h"
 #include "apps/strata/experiment.h"
 #include "apps/strata/input_files.h"
 #include "apps/strata/model_costs.h"

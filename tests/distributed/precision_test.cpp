@@ -155,13 +155,13 @@ TEST(StochasticRounding, stages_thaw_groups_and_a_resume_at_their_border_goes_on
     expect_equal_runs(scratch / "whole", scratch / "cut");
 }
 
-class Masters : public testing::TestWithParam<std::pair<std::string, std::string>> {};
-
-TEST_P(Masters, may_go_and_come_where_changes_are_allowed) {
-    const auto& [before, after] = GetParam();
+/// A run cut at update 14 goes on with another value of `option` only where changes are allowed, and then ends near the
+/// run that was not cut.
+void expect_goes_on_where_allowed(const std::string& option, const std::string& before, const std::string& after,
+                                  const std::string& said, double tolerance) {
     const ScratchFolder scratch;
-    const auto run = [&](const std::string& rounds) {
-        return with(noisy_run_in("--bf16", 2, scratch / "run"), {"--stochastic_rounding", rounds});
+    const auto run = [&](const std::string& value) {
+        return with(noisy_run_in("--bf16", 2, scratch / "run"), {"--" + option, value});
     };
     expect_success(run_strata(2, run(before)));
     const auto whole = history(scratch / "run/metrics.jsonl");
@@ -169,9 +169,17 @@ TEST_P(Masters, may_go_and_come_where_changes_are_allowed) {
     const auto resumed = with(run(after), {"--resume_from_checkpoint", "auto"});
     const JobResult refused = run_strata(2, resumed);
     EXPECT_EQ(refused.exit_code, 2) << refused.output;
-    EXPECT_THAT(refused.output, HasSubstr("\n  stochastic_rounding: " + before + " in the checkpoint"));
+    EXPECT_THAT(refused.output, HasSubstr(said));
     expect_success(run_strata(2, with(resumed, {"--allow_changes", "true"})));
-    expect_losses_near(history(scratch / "run/metrics.jsonl"), whole, 0.05);
+    expect_losses_near(history(scratch / "run/metrics.jsonl"), whole, tolerance);
+}
+
+class Masters : public testing::TestWithParam<std::pair<std::string, std::string>> {};
+
+TEST_P(Masters, may_go_and_come_where_changes_are_allowed) {
+    const auto& [before, after] = GetParam();
+    expect_goes_on_where_allowed("stochastic_rounding", before, after,
+                                 "\n  stochastic_rounding: " + before + " in the checkpoint", 0.05);
 }
 
 INSTANTIATE_TEST_SUITE_P(StochasticRounding, Masters,
@@ -181,19 +189,7 @@ class Change : public testing::TestWithParam<std::pair<std::string, std::string>
 
 TEST_P(Change, a_run_goes_on_in_another_precision_where_changes_are_allowed) {
     const auto& [before, after] = GetParam();
-    const ScratchFolder scratch;
-    const auto run = [&](const std::string& bf16) {
-        return with(noisy_run_in("--bf16", 2, scratch / "run"), {"--bf16", bf16});
-    };
-    expect_success(run_strata(2, run(before)));
-    const auto whole = history(scratch / "run/metrics.jsonl");
-    fs::remove_all(scratch / "run/checkpoint-20");
-    const auto resumed = with(run(after), {"--resume_from_checkpoint", "auto"});
-    const JobResult refused = run_strata(2, resumed);
-    EXPECT_EQ(refused.exit_code, 2) << refused.output;
-    EXPECT_NE(refused.output.find("\n  bf16: "), std::string::npos) << refused.output;
-    expect_success(run_strata(2, with(resumed, {"--allow_changes", "true"})));
-    expect_losses_near(history(scratch / "run/metrics.jsonl"), whole, 0.02);
+    expect_goes_on_where_allowed("bf16", before, after, "\n  bf16: ", 0.02);
 }
 
 INSTANTIATE_TEST_SUITE_P(Precision, Change, testing::Values(std::pair{"true", "false"}, std::pair{"false", "true"}));
