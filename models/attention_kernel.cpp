@@ -1,11 +1,9 @@
 #include "models/attention_kernel.h"
 
 #include <cmath>
-#include <cstdlib>
-#include <memory>
-#include <new>
 
 #include "models/dropout_simd.h"
+#include "models/scratch.h"
 #include "models/simd.h"
 
 namespace strata::models {
@@ -59,23 +57,16 @@ STRATA_INLINE void product(const float* a, std::int64_t a_row, std::int64_t a_co
 }
 
 /// Zero-padded copies for one task. Rows and columns are padded to 16, so that products and transposes have no tails.
-class Scratch {
+class Matrices {
   public:
-    Scratch(std::int64_t matrices, std::int64_t longest, std::int64_t head_size)
-        : stride_(round_up(
-              round_up(longest, simd::width) * round_up(longest > head_size ? longest : head_size, simd::width), 16)),
-          memory_(static_cast<float*>(
-              std::aligned_alloc(64, static_cast<std::size_t>(matrices * stride_) * sizeof(float)))) {
-        if (!memory_) throw std::bad_alloc();
-    }
-    float* matrix(std::int64_t i) const { return memory_.get() + i * stride_; }
+    Matrices(std::int64_t count, std::int64_t longest, std::int64_t head_size)
+        : stride_(round_up(longest, simd::width) * round_up(longest > head_size ? longest : head_size, simd::width)),
+          memory_(count * stride_) {}
+    float* matrix(std::int64_t i) const { return memory_.floats() + i * stride_; }
 
   private:
-    struct Free {
-        void operator()(float* memory) const { std::free(memory); }
-    };
     std::int64_t stride_;
-    std::unique_ptr<float, Free> memory_;
+    Scratch memory_;
 };
 
 /// One task: where its head starts and the padded sizes.
@@ -223,7 +214,7 @@ STRATA_INLINE void softmax_backward_row(const Task<T>& task, std::int64_t token,
 template <typename T>
 STRATA_INLINE void forward(const AttentionProblem<T>& problem, T* out, float* log_sum_exp, std::int64_t begin,
                            std::int64_t end) {
-    const Scratch scratch(5, problem.longest, problem.head_size);
+    const Matrices scratch(5, problem.longest, problem.head_size);
     float *q = scratch.matrix(0), *k = scratch.matrix(1), *k_transposed = scratch.matrix(2),
           *scores = scratch.matrix(3);
     float* v = scratch.matrix(4);
@@ -246,7 +237,7 @@ STRATA_INLINE void forward(const AttentionProblem<T>& problem, T* out, float* lo
 template <typename T>
 STRATA_INLINE void backward(const AttentionProblem<T>& problem, const T* grad_out, const float* log_sum_exp, T* grad_q,
                             T* grad_k, T* grad_v, std::int64_t begin, std::int64_t end) {
-    const Scratch scratch(7, problem.longest, problem.head_size);
+    const Matrices scratch(7, problem.longest, problem.head_size);
     float *q = scratch.matrix(0), *k = scratch.matrix(1), *grad = scratch.matrix(2), *transposed = scratch.matrix(3);
     float *scores = scratch.matrix(4), *grad_scores = scratch.matrix(5), *result = scratch.matrix(6);
     for (std::int64_t index = begin; index < end; ++index) {

@@ -3,6 +3,8 @@
 #include <torch/nn/module.h>
 
 #include <algorithm>
+#include <functional>
+#include <initializer_list>
 
 #include "core/error.h"
 #include "models/bert_modules.h"
@@ -50,6 +52,17 @@ void check_below(const torch::Tensor& ids, std::int64_t rows, const char* what) 
 
 torch::Tensor first_rows(const torch::Tensor& x, const PackedLayout& layout) {
     return x.index_select(0, layout.on(x.device()).firsts);
+}
+
+/// What layers make of one input.
+std::vector<torch::Tensor> forward_all(const torch::Tensor& x,
+                                       std::initializer_list<std::reference_wrapper<const Dense>> layers) {
+    std::vector<torch::Tensor> weights, biases;
+    for (const Dense& layer : layers) {
+        weights.push_back(layer.weight);
+        biases.push_back(layer.bias);
+    }
+    return packed_linears(x, weights, biases);
 }
 
 }  // namespace
@@ -106,8 +119,15 @@ SelfAttention::SelfAttention(const BertConfig& config, std::int64_t its_site, to
 
 torch::Tensor SelfAttention::forward(const torch::Tensor& x, const torch::Tensor& queries,
                                      const ForwardContext& context) const {
-    return packed_attention(query->forward(queries), key->forward(x), value->forward(x), heads, context.layout,
-                            context.site(site, dropout));
+    const auto attend = [&](const torch::Tensor& q, const torch::Tensor& k, const torch::Tensor& v) {
+        return packed_attention(q, k, v, heads, context.layout, context.site(site, dropout));
+    };
+    if (!queries.is_same(x)) {
+        const auto kv = forward_all(x, {*key, *value});
+        return attend(query->forward(queries), kv[0], kv[1]);
+    }
+    const auto qkv = forward_all(x, {*query, *key, *value});
+    return attend(qkv[0], qkv[1], qkv[2]);
 }
 
 ResidualOutput::ResidualOutput(const BertConfig& config, std::int64_t in, std::int64_t its_site, torch::Device device)

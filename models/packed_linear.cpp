@@ -3,9 +3,13 @@
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/csrc/autograd/graph_task.h>
 
+#include <algorithm>
+#include <utility>
+
 #include "models/activation_kernel.h"
 #include "models/column_sums.h"
 #include "models/kernel_data.h"
+#include "models/packed_product.h"
 
 namespace strata::models {
 namespace {
@@ -20,39 +24,66 @@ torch::Tensor sum_of_rows(const torch::Tensor& x) {
     return sums.total().to(x.scalar_type());
 }
 
-class Linear : public torch::autograd::Function<Linear> {
+/// Undefined where the sum went to the gradient that is there.
+torch::Tensor weight_gradient(const torch::Tensor& grad, const torch::Tensor& x, const torch::Tensor& weight) {
+    if (!gradient_takes(weight)) return weight_product(grad, x);
+    add_weight_product(grad, x, weight.grad());
+    return {};
+}
+
+/// Several layers of one input.
+class Linears : public torch::autograd::Function<Linears> {
   public:
-    static torch::Tensor forward(torch::autograd::AutogradContext* context, const torch::Tensor& x,
-                                 const torch::Tensor& weight, const std::optional<torch::Tensor>& bias) {
+    /// `parameters`: the weights, then as many biases or none.
+    static torch::autograd::variable_list forward(torch::autograd::AutogradContext* context, const torch::Tensor& x,
+                                                  at::TensorList parameters, std::int64_t layers) {
+        const auto count = static_cast<std::size_t>(layers);
+        const bool biased = parameters.size() > count;
+        const at::TensorList weights = parameters.slice(0, count);
+        const bool any_trains = std::any_of(weights.begin(), weights.end(),
+                                            [](const torch::Tensor& weight) { return weight.requires_grad(); });
         // Only what a gradient needs is kept.
-        context->save_for_backward({weight.requires_grad() ? x : torch::Tensor(), weight});
-        context->saved_data["biased"] = bias.has_value();
-        return torch::linear(x, weight, bias);
+        torch::autograd::variable_list kept = {any_trains ? x : torch::Tensor()}, out;
+        kept.insert(kept.end(), weights.begin(), weights.end());
+        context->save_for_backward(std::move(kept));
+        context->saved_data["biased"] = biased;
+        for (std::size_t i = 0; i < count; ++i) {
+            out.push_back(forward_product(x, weights[i], biased ? parameters[count + i] : torch::Tensor()));
+        }
+        return out;
     }
 
     static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
                                                    const torch::autograd::variable_list& grads) {
         const auto saved = context->get_saved_variables();
-        const torch::Tensor &x = saved[0], &weight = saved[1];
-        const torch::Tensor grad = grads[0].contiguous();
-        torch::Tensor grad_x, grad_weight, grad_bias;
-        if (context->needs_input_grad(0)) grad_x = grad.mm(weight);
-        if (context->needs_input_grad(1)) {
-            if (gradient_takes(weight)) {
-                weight.grad().addmm_(grad.t(), x);
-            } else {
-                grad_weight = grad.t().mm(x);
-            }
+        const std::size_t layers = grads.size();
+        const bool biased = context->saved_data["biased"].toBool();
+        const auto needs = [&](std::size_t input) { return context->needs_input_grad(input); };
+        const at::TensorList weights = at::TensorList(saved).slice(1);
+        torch::autograd::variable_list own;
+        for (const torch::Tensor& grad : grads) own.push_back(grad.contiguous());
+        torch::autograd::variable_list out(1 + (biased ? 2 : 1) * layers);
+        if (needs(0)) out[0] = input_product(own, weights);
+        for (std::size_t i = 0; i < layers; ++i) {
+            if (needs(1 + i)) out[1 + i] = weight_gradient(own[i], saved[0], weights[i]);
+            if (biased && needs(1 + layers + i)) out[1 + layers + i] = sum_of_rows(own[i]);
         }
-        if (context->saved_data["biased"].toBool() && context->needs_input_grad(2)) grad_bias = sum_of_rows(grad);
-        return {grad_x, grad_weight, grad_bias};
+        out.emplace_back();  // of `layers`
+        return out;
     }
 };
 
 }  // namespace
 
+std::vector<torch::Tensor> packed_linears(const torch::Tensor& x, const std::vector<torch::Tensor>& weights,
+                                          const std::vector<torch::Tensor>& biases) {
+    std::vector<torch::Tensor> parameters = weights;
+    parameters.insert(parameters.end(), biases.begin(), biases.end());
+    return Linears::apply(x, at::TensorList(parameters), static_cast<std::int64_t>(weights.size()));
+}
+
 torch::Tensor packed_linear(const torch::Tensor& x, const torch::Tensor& weight, const torch::Tensor& bias) {
-    return Linear::apply(x, weight, bias.defined() ? std::optional<torch::Tensor>(bias) : std::nullopt);
+    return packed_linears(x, {weight}, bias.defined() ? std::vector{bias} : std::vector<torch::Tensor>())[0];
 }
 
 bool gradient_takes(const torch::Tensor& parameter) {

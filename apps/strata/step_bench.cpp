@@ -14,6 +14,7 @@
 #include "apps/strata/train_step.h"
 #include "core/error.h"
 #include "dist/agreement.h"
+#include "models/packed_product.h"
 #include "models/step_work.h"
 
 namespace strata::app {
@@ -47,12 +48,12 @@ double product_rate(optim::ComputeType type, dist::Communicator& communicator) {
     const torch::NoGradGuard no_grad;
     const auto options = torch::TensorOptions(scalar_type(type));
     const torch::Tensor a = torch::rand({size, size}).to(options), b = torch::rand({size, size}).to(options);
-    torch::Tensor out = torch::mm(a, b);
+    models::forward_product(a, b, {});
     communicator.barrier();
     double best = 1e300;
     for (const auto began = Clock::now(); seconds_since(began) < 0.5;) {
         const auto start = Clock::now();
-        torch::mm_out(out, a, b);
+        models::forward_product(a, b, {});
         best = std::min(best, seconds_since(start));
     }
     return 2.0 * size * size * size / best;

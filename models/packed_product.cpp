@@ -1,0 +1,106 @@
+#include "models/packed_product.h"
+
+#include <ATen/record_function.h>
+
+#include "models/kernel_data.h"
+#include "models/parallel.h"
+#include "models/product_kernel.h"
+
+namespace strata::models {
+namespace {
+
+/// A matrix that the kernel reads in place or packs.
+bool kernel_takes(const torch::Tensor& matrix) {
+    return matrix.is_cpu() && matrix.scalar_type() == torch::kBFloat16 && matrix.is_contiguous() &&
+           matrix.size(1) % 2 == 0;
+}
+
+template <typename... Matrices>
+bool kernel_multiplies(const Matrices&... matrices) {
+    static const bool can = product_kernel_can();
+    return can && (kernel_takes(matrices) && ...);
+}
+
+void run(const Product& product) {
+    parallel_for(0, product_parts(product), 1,
+                 [&](std::int64_t begin, std::int64_t end) { run_product(product, begin, end); });
+}
+
+ProductLeft left_of(const torch::Tensor& matrix) {
+    return left_in_place(data_of<Bf16>(matrix), matrix.size(1));
+}
+
+/// out += gradᵀ x, or = it.
+void run_weight_product(const torch::Tensor& grad, const torch::Tensor& x, const torch::Tensor& out, bool adds) {
+    RECORD_USER_SCOPE("WeightProduct");
+    const std::int64_t inner = grad.size(0), rows = grad.size(1);
+    const torch::Tensor packed = torch::empty({packed_left_size(rows, inner)}, grad.options());
+    const Bf16* const from = data_of<Bf16>(grad);
+    Bf16* const to = mutable_data_of<Bf16>(packed);
+    parallel_for(0, packed_left_parts(rows), 1,
+                 [&](std::int64_t begin, std::int64_t end) { pack_left(from, rows, inner, to, begin, end); });
+    Product product{};
+    product.rows = rows;
+    product.columns = x.size(1);
+    product.terms[0] = {packed_left(to, inner), {data_of<Bf16>(x), x.size(1), false}, inner};
+    product.term_count = 1;
+    product.out = mutable_data_of<Bf16>(out);
+    product.adds = adds;
+    run(product);
+}
+
+}  // namespace
+
+torch::Tensor forward_product(const torch::Tensor& x, const torch::Tensor& weight, const torch::Tensor& bias) {
+    if (!kernel_multiplies(x, weight)) return torch::linear(x, weight, bias);
+    RECORD_USER_SCOPE("ForwardProduct");
+    const torch::Tensor out = torch::empty({x.size(0), weight.size(0)}, x.options());
+    Product product{};
+    product.rows = x.size(0);
+    product.columns = weight.size(0);
+    product.terms[0] = {left_of(x), {data_of<Bf16>(weight), weight.size(1), true}, x.size(1)};
+    product.term_count = 1;
+    product.bias = bias.defined() ? data_of<Bf16>(bias) : nullptr;
+    product.out = mutable_data_of<Bf16>(out);
+    run(product);
+    return out;
+}
+
+torch::Tensor input_product(at::TensorList grads, at::TensorList weights) {
+    bool own = grads.size() <= Product::most_terms;
+    for (std::size_t i = 0; i < grads.size(); ++i) own = own && kernel_multiplies(grads[i], weights[i]);
+    if (!own) {
+        torch::Tensor sum = grads[0].mm(weights[0]);
+        for (std::size_t i = 1; i < grads.size(); ++i) sum.addmm_(grads[i], weights[i]);
+        return sum;
+    }
+    RECORD_USER_SCOPE("InputProduct");
+    const torch::Tensor out = torch::empty({grads[0].size(0), weights[0].size(1)}, grads[0].options());
+    Product product{};
+    product.rows = out.size(0);
+    product.columns = out.size(1);
+    for (std::size_t i = 0; i < grads.size(); ++i) {
+        product.terms[i] = {left_of(grads[i]), {data_of<Bf16>(weights[i]), out.size(1), false}, grads[i].size(1)};
+    }
+    product.term_count = static_cast<int>(grads.size());
+    product.out = mutable_data_of<Bf16>(out);
+    run(product);
+    return out;
+}
+
+torch::Tensor weight_product(const torch::Tensor& grad, const torch::Tensor& x) {
+    if (!kernel_multiplies(grad, x)) return grad.t().mm(x);
+    torch::Tensor out = torch::empty({grad.size(1), x.size(1)}, x.options());
+    run_weight_product(grad, x, out, /*adds=*/false);
+    return out;
+}
+
+void add_weight_product(const torch::Tensor& grad, const torch::Tensor& x, const torch::Tensor& sum) {
+    if (kernel_multiplies(grad, x, sum)) {
+        run_weight_product(grad, x, sum, /*adds=*/true);
+    } else {
+        torch::Tensor(sum).addmm_(grad.t(), x);
+    }
+}
+
+}  // namespace strata::models
