@@ -38,7 +38,12 @@ class SplitMix64 {
     std::uint64_t state_;
 };
 
-Positions batch_range(std::int64_t samples, std::int64_t global_batch_size, std::int64_t step_in_epoch) {
+/// Places [begin, end) in an epoch's order.
+struct Range {
+    std::int64_t begin, end;
+};
+
+Range batch_range(std::int64_t samples, std::int64_t global_batch_size, std::int64_t step_in_epoch) {
     STRATA_CHECK(step_in_epoch >= 0 && step_in_epoch < steps_per_epoch(samples, global_batch_size),
                  "step {} of an epoch of {}", step_in_epoch, steps_per_epoch(samples, global_batch_size));
     const std::int64_t begin = step_in_epoch * global_batch_size;
@@ -65,26 +70,9 @@ std::int64_t steps_per_epoch(std::int64_t samples, std::int64_t global_batch_siz
 
 std::vector<std::int64_t> global_batch(std::uint64_t seed, std::int64_t epoch, std::int64_t step_in_epoch,
                                        std::int64_t samples, std::int64_t global_batch_size, bool shuffle) {
-    const Positions range = batch_range(samples, global_batch_size, step_in_epoch);
+    const Range range = batch_range(samples, global_batch_size, step_in_epoch);
     const auto order = epoch_order(seed, epoch, samples, shuffle);
     return {order.begin() + range.begin, order.begin() + range.end};
-}
-
-Positions micro_batch(const BatchShape& shape, std::int64_t batch_size, std::int64_t rank, std::int64_t micro) {
-    STRATA_CHECK(batch_size >= 0 && batch_size <= shape.global_size(), "batch of {}, at most {}", batch_size,
-                 shape.global_size());
-    STRATA_CHECK(rank >= 0 && rank < shape.ranks && micro >= 0 && micro < shape.accumulation,
-                 "rank {} of {}, micro-batch {} of {}", rank, shape.ranks, micro, shape.accumulation);
-    const std::int64_t full = shape.per_device * shape.ranks;
-    const std::int64_t begin = std::min(micro * full, batch_size);
-    const std::int64_t size = std::min(full, batch_size - begin);
-    // For a full micro-batch these bounds are exactly rank * per_device and (rank + 1) * per_device.
-    return {begin + size * rank / shape.ranks, begin + size * (rank + 1) / shape.ranks};
-}
-
-Positions fixed_micro_batch(std::int64_t size, std::int64_t batch_size, std::int64_t micro) {
-    STRATA_CHECK(size > 0 && micro >= 0, "micro-batch {} of {} samples", micro, size);
-    return {std::min(micro * size, batch_size), std::min((micro + 1) * size, batch_size)};
 }
 
 void require_samples_for_ranks(std::int64_t samples, std::int64_t ranks, const std::filesystem::path& path) {
@@ -106,13 +94,13 @@ std::int64_t Sampler::steps_per_epoch() const {
 }
 
 std::span<const std::int64_t> Sampler::global_batch(std::int64_t epoch, std::int64_t step_in_epoch) {
-    const Positions range = batch_range(samples_, global_batch_size_, step_in_epoch);
+    const Range range = batch_range(samples_, global_batch_size_, step_in_epoch);
     if (epoch != cached_epoch_) {
         order_ = epoch_order(seed_, epoch, samples_, shuffle_);
         cached_epoch_ = epoch;
     }
     return std::span<const std::int64_t>(order_).subspan(static_cast<std::size_t>(range.begin),
-                                                         static_cast<std::size_t>(range.size()));
+                                                         static_cast<std::size_t>(range.end - range.begin));
 }
 
 }  // namespace strata::data

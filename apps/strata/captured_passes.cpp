@@ -18,10 +18,6 @@ std::int64_t longest_of(const Corpus& corpus) {
     return longest;
 }
 
-std::span<const std::int64_t> part(std::span<const std::int64_t> samples, const data::Positions& at) {
-    return samples.subspan(static_cast<std::size_t>(at.begin), static_cast<std::size_t>(at.size()));
-}
-
 }  // namespace
 
 std::string why_passes_are_direct(const Config& config, const optim::Plan& plan, const models::Model& model) {
@@ -52,13 +48,13 @@ CapturedPasses::CapturedPasses(const Experiment& experiment, const data::BatchSh
 /// The largest of any rank's micro-batches in this step: all wait for that one anyway, and all ranks must replay
 /// together. Each rank knows all samples' lengths.
 std::int64_t CapturedPasses::bucket(std::span<const std::int64_t> samples) const {
+    const std::vector<std::int64_t> lengths = experiment_.train->lengths_of(samples);
     std::int64_t largest = 0;
-    for (std::int64_t rank = 0; rank < batch_.ranks; ++rank) {
-        for (std::int64_t turn = 0; turn < batch_.accumulation; ++turn) {
-            const data::Positions at = data::micro_batch(batch_, std::ssize(samples), rank, turn);
+    for (std::int64_t turn = 0; turn < batch_.accumulation; ++turn) {
+        for (const data::Positions& part : data::micro_batch(batch_, lengths, turn)) {
             std::int64_t tokens = 0;
-            for (const std::int64_t sample : part(samples, at)) tokens += experiment_.train->length(sample);
-            largest = std::max(largest, buckets_.tokens(at.size(), tokens));
+            for (const std::int64_t position : part) tokens += lengths[static_cast<std::size_t>(position)];
+            largest = std::max(largest, buckets_.tokens(std::ssize(part), tokens));
         }
     }
     return largest;
@@ -80,9 +76,10 @@ CapturedPasses::Inputs CapturedPasses::inputs_of(std::span<const std::int64_t> s
                                                  std::int64_t bucket, const models::DropoutKey& dropout) const {
     Inputs inputs;
     inputs.tensors.push_back(models::step_key_tensor(dropout));
+    const std::vector<std::int64_t> lengths = experiment_.train->lengths_of(samples);
     for (std::int64_t turn = 0; turn < batch_.accumulation; ++turn) {
-        const data::Positions at = data::micro_batch(batch_, std::ssize(samples), rank, turn);
-        const Batch batch = experiment_.train->batch(part(samples, at), at.begin);
+        const data::Positions own = data::micro_batch(batch_, lengths, turn)[static_cast<std::size_t>(rank)];
+        const Batch batch = experiment_.train->batch(data::samples_at(samples, own), own);
         const models::PackedInput padded = buckets_.padded(std::get<models::PackedInput>(batch.input), bucket);
         const models::Targets targets = models::make_targets(
             batch.labels, experiment_.regression(), 1.0 / static_cast<double>(samples.size()), buckets_.sequences());

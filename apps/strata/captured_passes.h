@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "apps/strata/experiment.h"
-#include "data/sampler.h"
+#include "data/micro_batches.h"
 #include "dist/group_storage.h"
 #include "dist/zero_optimizer.h"
 #include "models/fixed_tensors.h"

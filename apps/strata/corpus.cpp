@@ -17,8 +17,15 @@ std::vector<double> labels_in(const data::Dataset& dataset) {
 
 }  // namespace
 
-Batch Corpus::batch(std::span<const std::int64_t> samples, std::int64_t first_position) const {
-    return {input(samples, first_position), labels_of(samples)};
+Batch Corpus::batch(std::span<const std::int64_t> samples, std::span<const std::int64_t> positions) const {
+    return {input(samples, positions), labels_of(samples)};
+}
+
+std::vector<std::int64_t> Corpus::lengths_of(std::span<const std::int64_t> samples) const {
+    std::vector<std::int64_t> lengths;
+    lengths.reserve(samples.size());
+    for (const std::int64_t sample : samples) lengths.push_back(length(sample));
+    return lengths;
 }
 
 std::vector<double> Corpus::labels_of(std::span<const std::int64_t> samples) const {
@@ -38,12 +45,12 @@ std::int64_t TextCorpus::length(std::int64_t sample) const {
     return static_cast<std::int64_t>(tokens_[static_cast<std::size_t>(sample)].ids.size());
 }
 
-models::Input TextCorpus::input(std::span<const std::int64_t> samples, std::int64_t first_position) const {
+models::Input TextCorpus::input(std::span<const std::int64_t> samples, std::span<const std::int64_t> positions) const {
     std::vector<data::SequenceView> sequences;
     sequences.reserve(samples.size());
     for (std::size_t i = 0; i < samples.size(); ++i) {
         const auto index = static_cast<std::size_t>(samples[i]);
-        sequences.push_back({tokens_[index], labels()[index], first_position + static_cast<std::int64_t>(i)});
+        sequences.push_back({tokens_[index], labels()[index], positions[i]});
     }
     data::PackedBatch batch = data::pack(sequences);
     return models::PackedInput::from_vectors(batch.input_ids, batch.token_type_ids, batch.position_ids,

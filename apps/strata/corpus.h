@@ -33,13 +33,17 @@ class Corpus {
     /// Tokens of a sample; 1 where samples have none: the measure of its work.
     virtual std::int64_t length(std::int64_t sample) const = 0;
 
+    std::vector<std::int64_t> lengths_of(std::span<const std::int64_t> samples) const;
     std::vector<double> labels_of(std::span<const std::int64_t> samples) const;
 
-    /// Samples, given by index; sample i of the batch has place `first_position` + i in the global batch.
-    Batch batch(std::span<const std::int64_t> samples, std::int64_t first_position) const;
+    /// Samples, given by index, and their places in the global batch: what randomness is keyed by.
+    Batch batch(std::span<const std::int64_t> samples, std::span<const std::int64_t> positions) const;
+    /// For passes without randomness.
+    Batch batch(std::span<const std::int64_t> samples) const { return batch(samples, samples); }
 
   private:
-    virtual models::Input input(std::span<const std::int64_t> samples, std::int64_t first_position) const = 0;
+    virtual models::Input input(std::span<const std::int64_t> samples,
+                                std::span<const std::int64_t> positions) const = 0;
 
     std::filesystem::path path_;
     bool has_labels_;
@@ -55,7 +59,7 @@ class TextCorpus : public Corpus {
     std::int64_t length(std::int64_t sample) const override;
 
   private:
-    models::Input input(std::span<const std::int64_t> samples, std::int64_t first_position) const override;
+    models::Input input(std::span<const std::int64_t> samples, std::span<const std::int64_t> positions) const override;
 
     data::TokenSequencesView tokens_;
     std::shared_ptr<const void> holder_;

@@ -37,14 +37,13 @@ ImageCorpus::ImageCorpus(data::ImageSet images, const Normalisation& normalisati
     }
 }
 
-models::Input ImageCorpus::input(std::span<const std::int64_t> samples, std::int64_t first_position) const {
+models::Input ImageCorpus::input(std::span<const std::int64_t> samples, std::span<const std::int64_t> positions) const {
     std::vector<std::int64_t> shape = pixels_.shape;
     shape.front() = static_cast<std::int64_t>(samples.size());
-    models::DenseInput input{torch::empty(shape), {}};
+    models::DenseInput input{torch::empty(shape), {positions.begin(), positions.end()}};
     float* out = input.values.data_ptr<float>();
     const std::int64_t of_channel = elements_ / channels_;
     for (const std::int64_t sample : samples) {
-        input.sample_positions.push_back(first_position + static_cast<std::int64_t>(input.sample_positions.size()));
         auto at = static_cast<std::size_t>(sample * elements_);
         for (std::size_t channel = 0; channel < of_byte_.size(); ++channel) {
             for (std::int64_t i = 0; i < of_channel; ++i, ++at) {

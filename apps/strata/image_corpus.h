@@ -25,7 +25,7 @@ class ImageCorpus : public Corpus {
     std::int64_t length(std::int64_t) const override { return 1; }
 
   private:
-    models::Input input(std::span<const std::int64_t> samples, std::int64_t first_position) const override;
+    models::Input input(std::span<const std::int64_t> samples, std::span<const std::int64_t> positions) const override;
 
     data::IdxArray pixels_;
     std::int64_t channels_, elements_;             // of a sample

@@ -118,14 +118,17 @@ data::BatchShape TrainStep::batch_shape() const {
 /// One for each time the optimizer's backward() is called; empty where this rank has no samples then.
 std::vector<TrainStep::MicroBatch> TrainStep::own_micro_batches(Samples batch) const {
     const data::BatchShape shape = batch_shape();
-    const auto size = static_cast<std::int64_t>(batch.size());
+    const std::vector<std::int64_t> lengths = experiment_.train->lengths_of(batch);
+    const auto rank = static_cast<std::size_t>(communicator_.rank());
     std::vector<MicroBatch> own;
     for (std::int64_t turn = 0; turn < plan_.micro_batches; ++turn) {
         const std::int64_t index = turn * communicator_.size() + communicator_.rank();
-        const data::Positions part = plan_.deterministic ? data::fixed_micro_batch(shape.per_device, size, index)
-                                                         : data::micro_batch(shape, size, communicator_.rank(), turn);
-        own.push_back({batch.subspan(static_cast<std::size_t>(part.begin), static_cast<std::size_t>(part.size())),
-                       part.begin, index});
+        MicroBatch part{plan_.deterministic ? data::fixed_micro_batch(shape.per_device, std::ssize(batch), index)
+                                            : std::move(data::micro_batch(shape, lengths, turn)[rank]),
+                        {},
+                        index};
+        part.samples = data::samples_at(batch, part.positions);
+        own.push_back(std::move(part));
     }
     return own;
 }
@@ -133,7 +136,7 @@ std::vector<TrainStep::MicroBatch> TrainStep::own_micro_batches(Samples batch) c
 Batch TrainStep::batch_of(const MicroBatch& part, StepWork& work) const {
     RECORD_USER_SCOPE("input");
     const PhaseTimer timer(work.input_seconds);
-    return experiment_.train->batch(part.samples, part.first_position);
+    return experiment_.train->batch(part.samples, part.positions);
 }
 
 /// The part of the step's loss that is of these samples: their sum divided by the count of all samples, so that summing
@@ -142,10 +145,8 @@ torch::Tensor TrainStep::loss_of(const MicroBatch& part, const models::DropoutKe
     torch::Tensor logits;
     std::vector<double> labels;
     if (frozen_outputs_.on()) {
-        std::vector<std::int64_t> positions(part.samples.size());
-        std::iota(positions.begin(), positions.end(), part.first_position);
-        logits = experiment_.model().forward_from(models::sent(frozen_outputs_.rows(part.samples), device_), positions,
-                                                  dropout);
+        logits = experiment_.model().forward_from(models::sent(frozen_outputs_.rows(part.samples), device_),
+                                                  part.positions, dropout);
         labels = experiment_.train->labels_of(part.samples);
     } else {
         Batch batch = batch_of(part, work);
@@ -182,7 +183,8 @@ std::vector<TrainStep::Loss> TrainStep::forward_backward(std::int64_t step, Step
     const Samples batch = samples_of(step, work);
     const std::vector<MicroBatch> own = own_micro_batches(batch);
     const models::DropoutKey dropout = models::key_on(dropout_key(step), device_);
-    models::seed_flash_attention(device_, dropout, own.front().first_position);
+    const data::Positions& first = own.front().positions;
+    models::seed_flash_attention(device_, dropout, first.empty() ? 0 : first.front());
     if (frozen_outputs_.on()) {
         const PhaseTimer timer(work.forward_seconds);
         std::vector<Samples> parts;

@@ -13,6 +13,7 @@
 #include "apps/strata/experiment.h"
 #include "apps/strata/frozen_outputs.h"
 #include "apps/strata/train_plan.h"
+#include "data/micro_batches.h"
 #include "data/sampler.h"
 #include "dist/group_storage.h"
 #include "dist/shard_ranks.h"
@@ -73,9 +74,9 @@ class TrainStep {
   private:
     using Samples = std::span<const std::int64_t>;
     struct MicroBatch {
-        Samples samples;
-        std::int64_t first_position;  ///< of its samples in the global batch
-        std::int64_t index;           ///< among all ranks' micro-batches of the step
+        data::Positions positions;  ///< in the global batch
+        std::vector<std::int64_t> samples;
+        std::int64_t index;  ///< among all ranks' micro-batches of the step
     };
     struct Loss {  // of a micro-batch, where it was computed
         std::int64_t index;

@@ -53,7 +53,7 @@ class Numbers : public Corpus {
         for (std::int64_t i = 0; i < samples; ++i) labels.push_back(static_cast<double>(i % 2));
         return labels;
     }
-    models::Input input(std::span<const std::int64_t> samples, std::int64_t first_position) const override {
+    models::Input input(std::span<const std::int64_t> samples, std::span<const std::int64_t> positions) const override {
         models::DenseInput input;
         input.values = torch::empty({static_cast<std::int64_t>(samples.size()), 4});
         for (std::size_t i = 0; i < samples.size(); ++i) {
@@ -62,8 +62,8 @@ class Numbers : public Corpus {
                 input.values[static_cast<std::int64_t>(i)][k] =
                     scale_ * (std::sin(at) + (samples[i] % 2 == 0 ? 0.5 : -0.5));
             }
-            input.sample_positions.push_back(first_position + static_cast<std::int64_t>(i));
         }
+        input.sample_positions.assign(positions.begin(), positions.end());
         return input;
     }
     double scale_;

@@ -9,6 +9,7 @@
 #include <numeric>
 #include <set>
 
+#include "data/micro_batches.h"
 #include "tests/data/temporary_file.h"
 
 namespace strata::data {
@@ -68,36 +69,6 @@ TEST(Sampler, CacheGivesThePureFunctionInAnyOrderOfSteps) {
     }
 }
 
-// All samples of an epoch, by the ranks and micro-batches that compute them.
-TEST(Sampler, EverySampleOfAnEpochIsComputedExactlyOnce) {
-    for (const std::int64_t n : {1, 2, 5, 16, 31, 64, 97}) {
-        for (const std::int64_t per_device : {1, 2, 5, 8}) {
-            for (const std::int64_t ranks : {1, 2, 3, 4, 7}) {
-                for (const std::int64_t accumulation : {1, 2, 3}) {
-                    const BatchShape shape{per_device, ranks, accumulation};
-                    Sampler sampler(3, n, shape.global_size(), true);
-                    Samples seen;
-                    for (std::int64_t step = 0; step < sampler.steps_per_epoch(); ++step) {
-                        const auto batch = sampler.global_batch(2, step);
-                        const auto size = static_cast<std::int64_t>(batch.size());
-                        for (std::int64_t rank = 0; rank < ranks; ++rank) {
-                            for (std::int64_t micro = 0; micro < accumulation; ++micro) {
-                                const auto part = micro_batch(shape, size, rank, micro);
-                                ASSERT_LE(part.size(), per_device);
-                                for (auto i = part.begin; i < part.end; ++i)
-                                    seen.push_back(batch[static_cast<std::size_t>(i)]);
-                            }
-                        }
-                    }
-                    std::sort(seen.begin(), seen.end());
-                    EXPECT_EQ(seen, epoch_order(0, 0, n, false))
-                        << n << " " << per_device << " " << ranks << " " << accumulation;
-                }
-            }
-        }
-    }
-}
-
 TEST(Sampler, StepsDoNotDependOnRanksAtEqualGlobalBatch) {
     const std::int64_t n = 50;
     for (const BatchShape shape : {BatchShape{12, 1, 1}, {6, 2, 1}, {4, 3, 1}, {3, 4, 1}, {3, 2, 2}, {1, 3, 4}}) {
@@ -106,34 +77,6 @@ TEST(Sampler, StepsDoNotDependOnRanksAtEqualGlobalBatch) {
             const auto whole = global_batch(3, 0, step, n, 12, true);
             const auto batch = sampler.global_batch(0, step);
             EXPECT_EQ(Samples(batch.begin(), batch.end()), whole);
-        }
-    }
-}
-
-TEST(Sampler, FullBatchIsCutAsHuggingFaceCutsIt) {
-    const BatchShape shape{2, 3, 2};  // micro-batch 0 is 0..5, micro-batch 1 is 6..11; each rank takes a run of 2
-    EXPECT_EQ(micro_batch(shape, 12, 0, 0), (Positions{0, 2}));
-    EXPECT_EQ(micro_batch(shape, 12, 2, 0), (Positions{4, 6}));
-    EXPECT_EQ(micro_batch(shape, 12, 0, 1), (Positions{6, 8}));
-    EXPECT_EQ(micro_batch(shape, 12, 2, 1), (Positions{10, 12}));
-}
-
-TEST(Sampler, NoRankIsIdleInASmallerBatchWithASampleForEach) {
-    for (const BatchShape shape : {BatchShape{8, 4, 1}, {2, 7, 3}, {1, 3, 4}, {5, 2, 2}}) {
-        for (std::int64_t size = 1; size <= shape.global_size(); ++size) {
-            std::vector<std::int64_t> loads;
-            for (std::int64_t rank = 0; rank < shape.ranks; ++rank) {
-                std::int64_t load = 0;
-                for (std::int64_t micro = 0; micro < shape.accumulation; ++micro) {
-                    load += micro_batch(shape, size, rank, micro).size();
-                }
-                loads.push_back(load);
-            }
-            const auto [least, most] = std::minmax_element(loads.begin(), loads.end());
-            EXPECT_LE(*most - *least, 1) << "uneven: " << size;
-            if (size >= shape.ranks) {
-                EXPECT_GE(*least, 1) << "idle: " << size;
-            }
         }
     }
 }
@@ -149,8 +92,6 @@ TEST(Sampler, RefusesMoreRanksThanSamples) {
 TEST(Sampler, WrongStepsAreBugs) {
     EXPECT_THROW(global_batch(1, 0, 3, 10, 4, true), std::logic_error);
     EXPECT_THROW(global_batch(1, 0, -1, 10, 4, true), std::logic_error);
-    EXPECT_THROW(micro_batch({2, 2, 1}, 5, 0, 0), std::logic_error);
-    EXPECT_THROW(micro_batch({2, 2, 1}, 4, 2, 0), std::logic_error);
 }
 
 // QQP has 364,000 samples; were each of 11,000 steps to shuffle them anew, an epoch would take minutes.
