@@ -1,10 +1,8 @@
 #include "models/attention_kernel.h"
 
-#include <cmath>
-
-#include "models/dropout_simd.h"
+#include "models/attention_products.h"
+#include "models/attention_task.h"
 #include "models/scratch.h"
-#include "models/simd.h"
 
 namespace strata::models {
 namespace {
@@ -12,10 +10,6 @@ namespace {
 using simd::Floats;
 
 constexpr std::int64_t row_block = 4;
-
-STRATA_INLINE std::int64_t round_up(std::int64_t n, std::int64_t to) {
-    return (n + to - 1) / to * to;
-}
 
 /// C[R rows][V * 16 columns] = A B, sums in registers. A is read element by element, so any strides (a transpose) are
 /// free.
@@ -69,52 +63,40 @@ class Matrices {
     Scratch memory_;
 };
 
-/// One task: where its head starts and the padded sizes.
+/// One task's matrices, padded.
 template <typename T>
-struct Task {
-    std::int64_t sequence, head, head_size, padded_head;
-    std::int64_t first_key, length, padded_length;  // keys and values
-    std::int64_t first_query, queries;
+struct Task : AttentionTask<T> {
+    using AttentionTask<T>::head;
+    using AttentionTask<T>::head_size;
+    using AttentionTask<T>::first_key;
+    using AttentionTask<T>::length;
+    using AttentionTask<T>::padded_length;
+    using AttentionTask<T>::first_query;
+    using AttentionTask<T>::queries;
+    using AttentionTask<T>::stride;
+    std::int64_t padded_head;
     std::int64_t key_rows, query_rows;  // padded for products over rows
-    std::int64_t stride;                // between rows in memory
-    const AttentionProblem<T>& problem;
 
     STRATA_INLINE Task(const AttentionProblem<T>& p, std::int64_t index)
-        : sequence(index % p.sequences),
-          head(index / p.sequences),
-          head_size(p.head_size),
-          padded_head(round_up(p.head_size, simd::width)),
-          first_key(p.begins[sequence]),
-          length(p.lengths[sequence]),
-          padded_length(round_up(length, simd::width)),
-          first_query(p.query_begins[sequence]),
-          queries(p.query_lengths[sequence]),
+        : AttentionTask<T>(p, index),
+          padded_head(round_up(head_size, simd::width)),
           key_rows(round_up(length, row_block)),
-          query_rows(round_up(queries, row_block)),
-          stride(p.heads * p.head_size),
-          problem(p) {}
+          query_rows(round_up(queries, row_block)) {}
 
-    STRATA_INLINE DropoutRow dropout_row(std::int64_t token) const {
-        return {dropout_row_key_of(problem.sample_keys[sequence], token, head), problem.dropout_threshold,
-                problem.dropout_scale};
-    }
-
-    /// to[i][c] = scale * from[i][c] for `rows`, padded with zeros.
-    STRATA_INLINE void pack(const T* from, std::int64_t first, std::int64_t rows, float scale, float* to) const {
+    /// to[i][c] = from[i][c] for `rows`, padded with zeros.
+    STRATA_INLINE void pack(const T* from, std::int64_t first, std::int64_t rows, float* to) const {
         const T* head_begin = from + first * stride + head * head_size;
         for (std::int64_t i = 0; i < rows; ++i) {
             simd::for_each_sixteen(head_size, [&](std::int64_t c, auto count) STRATA_INLINED {
-                simd::store(to + i * padded_head + c, scale * simd::load_some(head_begin + i * stride + c, count));
+                simd::store(to + i * padded_head + c, simd::load_some(head_begin + i * stride + c, count));
             });
         }
         for (std::int64_t i = rows * padded_head; i < round_up(rows, simd::width) * padded_head; i += simd::width) {
             simd::store(to + i, simd::Floats{});
         }
     }
-    STRATA_INLINE void pack_queries(const T* from, float scale, float* to) const {
-        pack(from, first_query, queries, scale, to);
-    }
-    STRATA_INLINE void pack_keys(const T* from, float* to) const { pack(from, first_key, length, 1.0F, to); }
+    STRATA_INLINE void pack_queries(const T* from, float* to) const { pack(from, first_query, queries, to); }
+    STRATA_INLINE void pack_keys(const T* from, float* to) const { pack(from, first_key, length, to); }
 
     /// to[c][i] = packed[i][c], of keys or values
     STRATA_INLINE void transpose(const float* packed, float* to) const {
@@ -130,86 +112,21 @@ struct Task {
         }
     }
 
-    STRATA_INLINE void unpack(const float* packed, std::int64_t first, std::int64_t rows, float scale, T* to) const {
+    STRATA_INLINE void unpack(const float* packed, std::int64_t first, std::int64_t rows, T* to) const {
         T* head_begin = to + first * stride + head * head_size;
         for (std::int64_t i = 0; i < rows; ++i) {
             simd::for_each_sixteen(head_size, [&](std::int64_t c, auto count) STRATA_INLINED {
-                simd::store_some(head_begin + i * stride + c, scale * simd::load(packed + i * padded_head + c), count);
+                simd::store_some(head_begin + i * stride + c, simd::load(packed + i * padded_head + c), count);
             });
         }
     }
-    STRATA_INLINE void unpack_queries(const float* packed, float scale, T* to) const {
-        unpack(packed, first_query, queries, scale, to);
+    STRATA_INLINE void unpack_queries(const float* packed, T* to) const {
+        unpack(packed, first_query, queries, to);
     }
     STRATA_INLINE void unpack_keys(const float* packed, T* to) const {
-        unpack(packed, first_key, length, 1.0F, to);
-    }
-
-    STRATA_INLINE float scale() const {
-        return 1.0F / std::sqrt(static_cast<float>(head_size));
-    }
-
-    /// Of this task's queries.
-    template <typename Float>
-    STRATA_INLINE Float* sums_in(Float* log_sum_exp) const {
-        return log_sum_exp + head * problem.query_rows + first_query;
+        unpack(packed, first_key, length, to);
     }
 };
-
-/// Scores become probabilities (dropout applied) in place; returns the row's log-sum-exp.
-template <typename T>
-STRATA_INLINE float softmax_row(const Task<T>& task, std::int64_t token, float* row) {
-    for (std::int64_t j = task.length; j < task.padded_length; ++j) row[j] = -1e30F;
-    Floats largest = simd::load(row);
-    for (std::int64_t j = simd::width; j < task.padded_length; j += simd::width) {
-        largest = simd::larger(largest, simd::load(row + j));
-    }
-    const float maximum = simd::largest_of(largest);
-    Floats sums{};
-    for (std::int64_t j = 0; j < task.padded_length; j += simd::width) {
-        const Floats e = simd::exp(simd::load(row + j) - maximum);
-        simd::store(row + j, e);
-        sums += e;
-    }
-    const float sum = simd::sum_of(sums);
-    const float inverse = 1.0F / sum;
-    if (task.problem.sample_keys != nullptr) {
-        const DropoutRow dropout = task.dropout_row(token);
-        for (std::int64_t j = 0; j < task.padded_length; j += simd::width) {
-            const Floats factors = dropout_factors_of(dropout, static_cast<std::uint32_t>(j));
-            simd::store(row + j, simd::load(row + j) * inverse * factors);
-        }
-    } else {
-        for (std::int64_t j = 0; j < task.padded_length; j += simd::width)
-            simd::store(row + j, simd::load(row + j) * inverse);
-    }
-    return maximum + std::log(sum);
-}
-
-/// From a row's scores and the gradient of its dropped probabilities: the dropped probabilities (over the scores) and
-/// the gradient of the scores (over the other), ds = p * (dp - Σ p dp).
-template <typename T>
-STRATA_INLINE void softmax_backward_row(const Task<T>& task, std::int64_t token, float log_sum_exp, float* scores,
-                                        float* grads) {
-    for (std::int64_t j = task.length; j < task.padded_length; ++j) scores[j] = -1e30F;
-    const bool drops = task.problem.sample_keys != nullptr;
-    const DropoutRow dropout = drops ? task.dropout_row(token) : DropoutRow{0, 0, 1.0F};
-    Floats sums{};
-    for (std::int64_t j = 0; j < task.padded_length; j += simd::width) {
-        const Floats p = simd::exp(simd::load(scores + j) - log_sum_exp);
-        const Floats factors = drops ? dropout_factors_of(dropout, static_cast<std::uint32_t>(j)) : Floats{} + 1.0F;
-        const Floats dp = simd::load(grads + j) * factors;
-        sums += p * dp;
-        simd::store(scores + j, p);
-        simd::store(grads + j, dp);
-    }
-    const float weighted = simd::sum_of(sums);
-    for (std::int64_t j = 0; j < task.padded_length; j += simd::width) {
-        const Floats p = simd::load(scores + j);
-        simd::store(grads + j, p * (simd::load(grads + j) - weighted));
-        if (drops) simd::store(scores + j, p * dropout_factors_of(dropout, static_cast<std::uint32_t>(j)));
-    }
-}
 
 template <typename T>
 STRATA_INLINE void forward(const AttentionProblem<T>& problem, T* out, float* log_sum_exp, std::int64_t begin,
@@ -221,7 +138,7 @@ STRATA_INLINE void forward(const AttentionProblem<T>& problem, T* out, float* lo
     for (std::int64_t index = begin; index < end; ++index) {
         const Task<T> task(problem, index);
         const std::int64_t length = task.padded_length, head = task.padded_head;
-        task.pack_queries(problem.q, task.scale(), q);
+        task.pack_queries(problem.q, q);
         task.pack_keys(problem.k, k);
         task.transpose(k, k_transposed);
         task.pack_keys(problem.v, v);
@@ -230,7 +147,7 @@ STRATA_INLINE void forward(const AttentionProblem<T>& problem, T* out, float* lo
         for (std::int64_t i = 0; i < task.queries; ++i) sums[i] = softmax_row(task, i, scores + i * length);
         // The queries are done with: their matrix takes the result.
         product(scores, length, 1, v, head, q, head, task.query_rows, head, task.length);
-        task.unpack_queries(q, 1.0F, out);
+        task.unpack_queries(q, out);
     }
 }
 
@@ -243,13 +160,13 @@ STRATA_INLINE void backward(const AttentionProblem<T>& problem, const T* grad_ou
     for (std::int64_t index = begin; index < end; ++index) {
         const Task<T> task(problem, index);
         const std::int64_t length = task.padded_length, head = task.padded_head;
-        task.pack_queries(problem.q, task.scale(), q);
+        task.pack_queries(problem.q, q);
         task.pack_keys(problem.k, k);
         task.transpose(k, transposed);
         product(q, head, 1, transposed, length, scores, length, task.query_rows, length, task.head_size);
         task.pack_keys(problem.v, result);
         task.transpose(result, transposed);
-        task.pack_queries(grad_out, 1.0F, grad);
+        task.pack_queries(grad_out, grad);
         product(grad, head, 1, transposed, length, grad_scores, length, task.query_rows, length, task.head_size);
         const float* sums = task.sums_in(log_sum_exp);
         for (std::int64_t i = 0; i < task.queries; ++i) {
@@ -258,7 +175,7 @@ STRATA_INLINE void backward(const AttentionProblem<T>& problem, const T* grad_ou
         product(scores, 1, length, grad, head, result, head, task.key_rows, head, task.queries);
         task.unpack_keys(result, grad_v);
         product(grad_scores, length, 1, k, head, result, head, task.query_rows, head, task.length);
-        task.unpack_queries(result, task.scale(), grad_q);
+        task.unpack_queries(result, grad_q);
         product(grad_scores, 1, length, q, head, result, head, task.key_rows, head, task.queries);
         task.unpack_keys(result, grad_k);
     }
@@ -273,7 +190,11 @@ STRATA_CLONES void attention_forward(const AttentionProblem<float>& problem, flo
 
 STRATA_CLONES void attention_forward(const AttentionProblem<Bf16>& problem, Bf16* out, float* log_sum_exp,
                                      std::int64_t begin, std::int64_t end) {
-    forward(problem, out, log_sum_exp, begin, end);
+    if (attention_products_can(problem.head_size)) {
+        attention_products_forward(problem, out, log_sum_exp, begin, end);
+    } else {
+        forward(problem, out, log_sum_exp, begin, end);
+    }
 }
 
 STRATA_CLONES void attention_backward(const AttentionProblem<float>& problem, const float* grad_out,
@@ -285,7 +206,11 @@ STRATA_CLONES void attention_backward(const AttentionProblem<float>& problem, co
 STRATA_CLONES void attention_backward(const AttentionProblem<Bf16>& problem, const Bf16* grad_out,
                                       const float* log_sum_exp, Bf16* grad_q, Bf16* grad_k, Bf16* grad_v,
                                       std::int64_t begin, std::int64_t end) {
-    backward(problem, grad_out, log_sum_exp, grad_q, grad_k, grad_v, begin, end);
+    if (attention_products_can(problem.head_size)) {
+        attention_products_backward(problem, grad_out, log_sum_exp, grad_q, grad_k, grad_v, begin, end);
+    } else {
+        backward(problem, grad_out, log_sum_exp, grad_q, grad_k, grad_v, begin, end);
+    }
 }
 
 }  // namespace strata::models

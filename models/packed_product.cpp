@@ -5,6 +5,7 @@
 #include "models/kernel_data.h"
 #include "models/parallel.h"
 #include "models/product_kernel.h"
+#include "models/scratch.h"
 
 namespace strata::models {
 namespace {
@@ -22,8 +23,21 @@ bool kernel_multiplies(const Matrices&... matrices) {
 }
 
 void run(const Product& product) {
-    parallel_for(0, product_parts(product), 1,
-                 [&](std::int64_t begin, std::int64_t end) { run_product(product, begin, end); });
+    std::int64_t inner = 0;
+    for (int i = 0; i < product.term_count; ++i) inner += product.terms[i].inner;
+    parallel_for(0, product_parts(product), 1, [&](std::int64_t begin, std::int64_t end) {
+        const Scratch scratch(product_scratch(inner));
+        run_product(product, begin, end, scratch.words());
+    });
+}
+
+/// All but the terms.
+Product product_into(const torch::Tensor& out) {
+    Product product{};
+    product.rows = out.size(0);
+    product.columns = product.out_stride = out.size(1);
+    product.out = mutable_data_of<Bf16>(out);
+    return product;
 }
 
 ProductLeft left_of(const torch::Tensor& matrix) {
@@ -38,13 +52,10 @@ void run_weight_product(const torch::Tensor& grad, const torch::Tensor& x, const
     const Bf16* const from = data_of<Bf16>(grad);
     Bf16* const to = mutable_data_of<Bf16>(packed);
     parallel_for(0, packed_left_parts(rows), 1,
-                 [&](std::int64_t begin, std::int64_t end) { pack_left(from, rows, inner, to, begin, end); });
-    Product product{};
-    product.rows = rows;
-    product.columns = x.size(1);
+                 [&](std::int64_t begin, std::int64_t end) { pack_left(from, rows, rows, inner, to, begin, end); });
+    Product product = product_into(out);
     product.terms[0] = {packed_left(to, inner), {data_of<Bf16>(x), x.size(1), false}, inner};
     product.term_count = 1;
-    product.out = mutable_data_of<Bf16>(out);
     product.adds = adds;
     run(product);
 }
@@ -55,13 +66,10 @@ torch::Tensor forward_product(const torch::Tensor& x, const torch::Tensor& weigh
     if (!kernel_multiplies(x, weight)) return torch::linear(x, weight, bias);
     RECORD_USER_SCOPE("ForwardProduct");
     const torch::Tensor out = torch::empty({x.size(0), weight.size(0)}, x.options());
-    Product product{};
-    product.rows = x.size(0);
-    product.columns = weight.size(0);
+    Product product = product_into(out);
     product.terms[0] = {left_of(x), {data_of<Bf16>(weight), weight.size(1), true}, x.size(1)};
     product.term_count = 1;
     product.bias = bias.defined() ? data_of<Bf16>(bias) : nullptr;
-    product.out = mutable_data_of<Bf16>(out);
     run(product);
     return out;
 }
@@ -76,14 +84,11 @@ torch::Tensor input_product(at::TensorList grads, at::TensorList weights) {
     }
     RECORD_USER_SCOPE("InputProduct");
     const torch::Tensor out = torch::empty({grads[0].size(0), weights[0].size(1)}, grads[0].options());
-    Product product{};
-    product.rows = out.size(0);
-    product.columns = out.size(1);
+    Product product = product_into(out);
     for (std::size_t i = 0; i < grads.size(); ++i) {
         product.terms[i] = {left_of(grads[i]), {data_of<Bf16>(weights[i]), out.size(1), false}, grads[i].size(1)};
     }
     product.term_count = static_cast<int>(grads.size());
-    product.out = mutable_data_of<Bf16>(out);
     run(product);
     return out;
 }

@@ -1,23 +1,20 @@
 #include "models/product_kernel.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
 
-#include "models/scratch.h"
 #include "models/simd.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
-
-// The functions so marked are compiled for the one processor level that product_kernel_can() asks for.
-#define STRATA_BF16 __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")))
+#endif
 
 namespace strata::models {
 namespace {
 
 constexpr std::int64_t width = simd::width;
-constexpr std::int64_t panel_vectors = 3;
-constexpr std::int64_t panel_columns = panel_vectors * width;
+constexpr std::int64_t most_vectors = 3;  // of a panel
 constexpr std::int64_t tile_rows = 8;
 constexpr std::int64_t part_rows = 256;
 
@@ -27,6 +24,47 @@ std::int64_t parts_of(std::int64_t n, std::int64_t size) {
 std::int64_t pairs_of(std::int64_t inner) {
     return parts_of(inner, 2);
 }
+
+/// Panels have about the same number of vectors.
+std::int64_t panels_of(const Product& product) {
+    return parts_of(product.columns, most_vectors * width);
+}
+std::int64_t panel_columns(const Product& product) {
+    return parts_of(parts_of(product.columns, width), panels_of(product)) * width;
+}
+
+}  // namespace
+
+ProductLeft left_in_place(const Bf16* data, std::int64_t stride) {
+    return {data, tile_rows * stride, stride, 2};
+}
+
+std::int64_t packed_left_size(std::int64_t rows, std::int64_t inner) {
+    return packed_left_parts(rows) * tile_rows * 2 * pairs_of(inner);
+}
+
+std::int64_t packed_left_parts(std::int64_t rows) {
+    return parts_of(rows, tile_rows);
+}
+
+ProductLeft packed_left(const Bf16* packed, std::int64_t inner) {
+    return {packed, tile_rows * 2 * pairs_of(inner), 2, tile_rows * 2};
+}
+
+std::int64_t product_parts(const Product& product) {
+    return panels_of(product) * parts_of(product.rows, part_rows);
+}
+
+std::int64_t product_scratch(std::int64_t inner) {
+    return pairs_of(inner + Product::most_terms) * most_vectors * width;
+}
+
+#if defined(__x86_64__)
+
+// The functions so marked are compiled for the one processor level that product_kernel_can() asks for.
+#define STRATA_BF16 __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")))
+
+namespace {
 
 /// Lanes below `count`.
 STRATA_BF16 STRATA_INLINE __mmask16 lanes(std::int64_t count) {
@@ -94,8 +132,8 @@ struct Panel {
 };
 
 STRATA_BF16 STRATA_INLINE Panel pack_panel(const Product& product, std::int64_t index, std::int32_t* words) {
-    const std::int64_t column = index * panel_columns;
-    const std::int64_t columns = std::min(product.columns - column, panel_columns);
+    const std::int64_t column = index * panel_columns(product);
+    const std::int64_t columns = std::min(product.columns - column, panel_columns(product));
     const Panel panel{column, columns, parts_of(columns, width), words};
     for (int t = 0; t < product.term_count; ++t) {
         const ProductTerm& term = product.terms[t];
@@ -135,6 +173,16 @@ STRATA_BF16 STRATA_INLINE __m512 widened(const Bf16* from, __mmask16 mask) {
     return (__m512)_mm512_slli_epi32(words_of(from, mask), 16);
 }
 
+STRATA_BF16 STRATA_INLINE void put(const Product& product, std::int64_t at, __m512 sum, __mmask16 mask) {
+    if (product.out != nullptr) {
+        if (product.adds) sum = _mm512_add_ps(sum, widened(product.out + at, mask));
+        _mm256_mask_storeu_epi16(product.out + at, mask, (__m256i)_mm512_cvtneps_pbh(sum));
+    } else {
+        if (product.adds) sum = _mm512_add_ps(sum, _mm512_maskz_loadu_ps(mask, product.wide_out + at));
+        _mm512_mask_storeu_ps(product.wide_out + at, mask, sum);
+    }
+}
+
 template <int R, int V>
 STRATA_BF16 void tile(const Product& product, std::int64_t row, const Panel& panel) {
     __mmask16 masks[V];
@@ -155,13 +203,9 @@ STRATA_BF16 void tile(const Product& product, std::int64_t row, const Panel& pan
     }
 #pragma GCC unroll 8
     for (int r = 0; r < R; ++r) {
-        Bf16* const to = product.out + (row + r) * product.columns + panel.column;
+        const std::int64_t at = (row + r) * product.out_stride + panel.column;
 #pragma GCC unroll 3
-        for (int v = 0; v < V; ++v) {
-            __m512 sum = sums[r][v];
-            if (product.adds) sum = _mm512_add_ps(sum, widened(to + v * width, masks[v]));
-            _mm256_mask_storeu_epi16(to + v * width, masks[v], (__m256i)_mm512_cvtneps_pbh(sum));
-        }
+        for (int v = 0; v < V; ++v) put(product, at + v * width, sums[r][v], masks[v]);
     }
 }
 
@@ -190,52 +234,30 @@ bool product_kernel_can() {
            __builtin_cpu_supports("amx-bf16") == 0;
 }
 
-ProductLeft left_in_place(const Bf16* data, std::int64_t inner) {
-    return {data, tile_rows * inner, inner, 2};
-}
-
-std::int64_t packed_left_size(std::int64_t rows, std::int64_t inner) {
-    return packed_left_parts(rows) * tile_rows * 2 * pairs_of(inner);
-}
-
-std::int64_t packed_left_parts(std::int64_t rows) {
-    return parts_of(rows, tile_rows);
-}
-
-ProductLeft packed_left(const Bf16* packed, std::int64_t inner) {
-    return {packed, tile_rows * 2 * pairs_of(inner), 2, tile_rows * 2};
-}
-
-STRATA_BF16 void pack_left(const Bf16* from, std::int64_t rows, std::int64_t inner, Bf16* to, std::int64_t first_part,
-                           std::int64_t last_part) {
+STRATA_BF16 void pack_left(const Bf16* from, std::int64_t stride, std::int64_t rows, std::int64_t inner, Bf16* to,
+                           std::int64_t first_part, std::int64_t last_part) {
     for (std::int64_t part = first_part; part < last_part; ++part) {
         const std::int64_t column = part * tile_rows;
         const __mmask16 mask = lanes(std::min(rows - column, tile_rows));
         Bf16* words = to + part * tile_rows * 2 * pairs_of(inner);
         for (std::int64_t k = 0; k < inner; k += 2) {
-            const Bf16* const row = from + k * rows + column;
-            const __m512i pairs = pairs_of_rows(row, k + 1 < inner ? row + rows : nullptr, mask);
+            const Bf16* const row = from + k * stride + column;
+            const __m512i pairs = pairs_of_rows(row, k + 1 < inner ? row + stride : nullptr, mask);
             _mm256_storeu_si256(reinterpret_cast<__m256i*>(words), _mm512_castsi512_si256(pairs));
             words += tile_rows * 2;
         }
     }
 }
 
-std::int64_t product_parts(const Product& product) {
-    return parts_of(product.columns, panel_columns) * parts_of(product.rows, part_rows);
-}
-
-STRATA_BF16 void run_product(const Product& product, std::int64_t first_part, std::int64_t last_part) {
-    std::int64_t pairs = 0;
-    for (int t = 0; t < product.term_count; ++t) pairs += pairs_of(product.terms[t].inner);
-    const Scratch scratch(pairs * panel_columns);
+STRATA_BF16 void run_product(const Product& product, std::int64_t first_part, std::int64_t last_part,
+                             std::int32_t* scratch) {
     const std::int64_t parts_a_panel = parts_of(product.rows, part_rows);
     std::int64_t packed = -1;
     Panel panel{};
     for (std::int64_t part = first_part; part < last_part; ++part) {
         if (part / parts_a_panel != packed) {
             packed = part / parts_a_panel;
-            panel = pack_panel(product, packed, scratch.words());
+            panel = pack_panel(product, packed, scratch);
         }
         const std::int64_t begin = part % parts_a_panel * part_rows;
         const std::int64_t end = std::min(begin + part_rows, product.rows);
@@ -249,16 +271,20 @@ STRATA_BF16 void run_product(const Product& product, std::int64_t first_part, st
     }
 }
 
-}  // namespace strata::models
-
 #else
-
-namespace strata::models {
 
 bool product_kernel_can() {
     return false;
 }
 
-}  // namespace strata::models
+void pack_left(const Bf16*, std::int64_t, std::int64_t, std::int64_t, Bf16*, std::int64_t, std::int64_t) {
+    std::abort();
+}
+
+void run_product(const Product&, std::int64_t, std::int64_t, std::int32_t*) {
+    std::abort();
+}
 
 #endif
+
+}  // namespace strata::models

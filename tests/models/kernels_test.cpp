@@ -10,6 +10,7 @@
 #include "models/dropout_rows.h"
 #include "models/losses.h"
 #include "models/packed_attention.h"
+#include "models/product_kernel.h"
 #include "tests/models/support.h"
 #include "tests/models/tensors.h"
 
@@ -202,7 +203,9 @@ TEST(PackedAttention, TakesAnyHeadSize) {
 }
 
 TEST(PackedAttention, TakesBfloat16) {
-    // Against itself in fp32 on the same numbers: what is rounded is read and written, not what is between.
+    // Against itself in fp32 on the same numbers. What is read and written is rounded; where the processor multiplies
+    // bf16, so are probabilities and the gradients of scores.
+    const double roundings = product_kernel_can() ? 2 : 1;
     const DropoutSite site{key, 1, 0.2};
     for (const std::int64_t head_size : {3, 16, 20, 32, 64}) {
         for (const std::int64_t limit : {std::int64_t{1000}, std::int64_t{0}}) {
@@ -218,7 +221,7 @@ TEST(PackedAttention, TakesBfloat16) {
             for (std::size_t i = 0; i < 4; ++i) {
                 EXPECT_EQ(got[i].scalar_type(), torch::kBFloat16);
                 const double largest = expected[i].abs().max().item<double>();
-                EXPECT_LT(largest_difference(got[i], expected[i]), largest / 256)
+                EXPECT_LT(largest_difference(got[i], expected[i]), roundings * largest / 256)
                     << i << ", head size " << head_size << ", limit " << limit;
             }
         }

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "models/product_kernel.h"
+#include "models/scratch.h"
 #include "models/vectors.h"
 #include "optim/mix.h"
 
@@ -51,14 +52,19 @@ struct Matrix {
 Product product_into(Matrix& out) {
     Product product{};
     product.rows = out.rows;
-    product.columns = out.columns;
+    product.columns = product.out_stride = out.columns;
     product.out = out.data();
     return product;
 }
 
 void run_in_shares(const Product& product, std::int64_t shares) {
     const std::int64_t parts = product_parts(product);
-    for (std::int64_t i = 0; i < shares; ++i) run_product(product, parts * i / shares, parts * (i + 1) / shares);
+    std::int64_t inner = 0;
+    for (int t = 0; t < product.term_count; ++t) inner += product.terms[t].inner;
+    const Scratch scratch(product_scratch(inner));
+    for (std::int64_t i = 0; i < shares; ++i) {
+        run_product(product, parts * i / shares, parts * (i + 1) / shares, scratch.words());
+    }
 }
 
 /// The largest error in roundings of a sum of that many terms, each below one.
@@ -142,8 +148,8 @@ TEST_F(ProductKernel, MultipliesByATransposeAndAddsToWhatIsThere) {
             const Matrix grad(inner, rows, 1), x(inner, columns, 2);
             Matrix packed(1, packed_left_size(rows, inner), 3), out(rows, columns, 4);
             const Matrix before = out;
-            pack_left(grad.data(), rows, inner, packed.data(), 0, 1);
-            pack_left(grad.data(), rows, inner, packed.data(), 1, packed_left_parts(rows));
+            pack_left(grad.data(), rows, rows, inner, packed.data(), 0, 1);
+            pack_left(grad.data(), rows, rows, inner, packed.data(), 1, packed_left_parts(rows));
             Product product = product_into(out);
             product.terms[0] = {packed_left(packed.data(), inner), {x.data(), columns, false}, inner};
             product.term_count = 1;
@@ -158,6 +164,35 @@ TEST_F(ProductKernel, MultipliesByATransposeAndAddsToWhatIsThere) {
             }
             out.expect_borders();
             packed.expect_borders();
+        }
+    }
+}
+
+TEST_F(ProductKernel, WritesSumsAsTheyAreAtAnyStride) {
+    for (const bool adds : {false, true}) {
+        for (const auto& [rows, columns, inner] : all_sizes()) {
+            SCOPED_TRACE(testing::Message() << rows << " x " << columns << " x " << inner);
+            const std::int64_t stride = columns + 5;
+            const Matrix a(rows, inner, 1), weight(columns, inner, 2);
+            std::vector<float> out(static_cast<std::size_t>(rows * stride), 0.5F);
+            Product product{};
+            product.rows = rows;
+            product.columns = columns;
+            product.wide_out = out.data();
+            product.out_stride = stride;
+            product.adds = adds;
+            product.terms[0] = {left_in_place(a.data(), inner), {weight.data(), inner, true}, inner};
+            product.term_count = 1;
+            run_in_shares(product, 2);
+            for (std::int64_t i = 0; i < rows; ++i) {
+                for (std::int64_t j = 0; j < stride; ++j) {
+                    double expected = adds || j >= columns ? 0.5 : 0.0;
+                    for (std::int64_t k = 0; j < columns && k < inner; ++k) expected += a.at(i, k) * weight.at(j, k);
+                    ASSERT_NEAR(out[static_cast<std::size_t>(i * stride + j)], expected,
+                                1e-6 * static_cast<double>(1 + inner))
+                        << i << j;
+                }
+            }
         }
     }
 }

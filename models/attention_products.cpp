@@ -1,0 +1,143 @@
+#include "models/attention_products.h"
+
+#include <algorithm>
+
+#include "models/attention_task.h"
+#include "models/product_kernel.h"
+#include "models/scratch.h"
+
+namespace strata::models {
+namespace {
+
+using Task = AttentionTask<Bf16>;
+
+/// What one task needs beside its inputs and results; reused by the next.
+class Room {
+  public:
+    Room(const AttentionProblem<Bf16>& problem, bool backward)
+        : square_(problem.longest * round_up(problem.longest, simd::width)),
+          packed_(round_up(packed_left_size(problem.longest, problem.longest), 2 * simd::width)),
+          panel_(round_up(product_scratch(std::max(problem.longest, problem.head_size)), simd::width)),
+          memory_(panel_ + (backward ? 3 * square_ + packed_ / 2 : square_ + square_ / 2)) {
+        panel = memory_.words();
+        scores = memory_.floats() + panel_;
+        probabilities = reinterpret_cast<Bf16*>(scores + square_);
+        if (!backward) return;
+        grad_scores = probabilities + square_;
+        grads = scores + 2 * square_;
+        transposed = reinterpret_cast<Bf16*>(grads + square_);
+    }
+
+  private:
+    std::int64_t square_, packed_, panel_;
+    Scratch memory_;
+
+  public:
+    std::int32_t* panel;
+    float *scores, *grads = nullptr;
+    Bf16 *probabilities, *grad_scores = nullptr, *transposed = nullptr;
+};
+
+/// The head's columns of a row.
+template <typename Element>
+Element* head_of(const Task& task, Element* matrix, std::int64_t row) {
+    return matrix + row * task.stride + task.head * task.head_size;
+}
+
+void multiply(Product product, const ProductTerm& term, const Room& room) {
+    product.terms[0] = term;
+    product.term_count = 1;
+    run_product(product, 0, product_parts(product), room.panel);
+}
+
+/// Of [rows, head size] in place.
+Product product_into(const Task& task, Bf16* out, std::int64_t first, std::int64_t rows) {
+    Product product{};
+    product.rows = rows;
+    product.columns = task.head_size;
+    product.out = head_of(task, out, first);
+    product.out_stride = task.stride;
+    return product;
+}
+
+/// to [queries, length]: rows of `queries` by rows of `keys`.
+void multiply_heads(const Task& task, const Bf16* queries, const Bf16* keys, float* to, const Room& room) {
+    Product product{};
+    product.rows = task.queries;
+    product.columns = task.length;
+    product.wide_out = to;
+    product.out_stride = task.padded_length;
+    const ProductLeft left = left_in_place(head_of(task, queries, task.first_query), task.stride);
+    multiply(product, {left, {head_of(task, keys, task.first_key), task.stride, true}, task.head_size}, room);
+}
+
+/// `factors` [queries, length] by the rows of `keys`.
+void sum_keys(const Task& task, const Bf16* factors, const Bf16* keys, Bf16* to, const Room& room) {
+    const ProductLeft left = left_in_place(factors, task.padded_length);
+    multiply(product_into(task, to, task.first_query, task.queries),
+             {left, {head_of(task, keys, task.first_key), task.stride, false}, task.length}, room);
+}
+
+/// `factors` [queries, length], transposed, by the rows of `queries`.
+void sum_queries(const Task& task, const Bf16* factors, const Bf16* queries, Bf16* to, const Room& room) {
+    pack_left(factors, task.padded_length, task.length, task.queries, room.transposed, 0,
+              packed_left_parts(task.length));
+    const ProductLeft left = packed_left(room.transposed, task.queries);
+    multiply(product_into(task, to, task.first_key, task.length),
+             {left, {head_of(task, queries, task.first_query), task.stride, false}, task.queries}, room);
+}
+
+STRATA_INLINE void round_row(const float* from, Bf16* to, std::int64_t count) {
+    for (std::int64_t j = 0; j < count; j += simd::width) simd::store(to + j, simd::load(from + j));
+}
+
+STRATA_CLONES void make_probabilities(const Task& task, const Room& room, float* log_sum_exp) {
+    for (std::int64_t i = 0; i < task.queries; ++i) {
+        const std::int64_t at = i * task.padded_length;
+        log_sum_exp[i] = softmax_row(task, i, room.scores + at);
+        round_row(room.scores + at, room.probabilities + at, task.padded_length);
+    }
+}
+
+STRATA_CLONES void make_grad_scores(const Task& task, const Room& room, const float* log_sum_exp) {
+    for (std::int64_t i = 0; i < task.queries; ++i) {
+        const std::int64_t at = i * task.padded_length;
+        softmax_backward_row(task, i, log_sum_exp[i], room.scores + at, room.grads + at);
+        round_row(room.scores + at, room.probabilities + at, task.padded_length);
+        round_row(room.grads + at, room.grad_scores + at, task.padded_length);
+    }
+}
+
+}  // namespace
+
+bool attention_products_can(std::int64_t head_size) {
+    static const bool can = product_kernel_can();
+    return can && head_size % 2 == 0;
+}
+
+void attention_products_forward(const AttentionProblem<Bf16>& problem, Bf16* out, float* log_sum_exp,
+                                std::int64_t begin, std::int64_t end) {
+    const Room room(problem, /*backward=*/false);
+    for (std::int64_t index = begin; index < end; ++index) {
+        const Task task(problem, index);
+        multiply_heads(task, problem.q, problem.k, room.scores, room);
+        make_probabilities(task, room, task.sums_in(log_sum_exp));
+        sum_keys(task, room.probabilities, problem.v, out, room);
+    }
+}
+
+void attention_products_backward(const AttentionProblem<Bf16>& problem, const Bf16* grad_out, const float* log_sum_exp,
+                                 Bf16* grad_q, Bf16* grad_k, Bf16* grad_v, std::int64_t begin, std::int64_t end) {
+    const Room room(problem, /*backward=*/true);
+    for (std::int64_t index = begin; index < end; ++index) {
+        const Task task(problem, index);
+        multiply_heads(task, problem.q, problem.k, room.scores, room);
+        multiply_heads(task, grad_out, problem.v, room.grads, room);
+        make_grad_scores(task, room, task.sums_in(log_sum_exp));
+        sum_queries(task, room.probabilities, grad_out, grad_v, room);
+        sum_keys(task, room.grad_scores, problem.k, grad_q, room);
+        sum_queries(task, room.grad_scores, problem.q, grad_k, room);
+    }
+}
+
+}  // namespace strata::models
