@@ -1,6 +1,6 @@
 // Self-attention of one sequence and head at a time, all in cache: for the short sequences that text classification is
-// made of, where a general matrix product spends its time on set-up. Data is fp32 or bfloat16, arithmetic fp32. No
-// torch.
+// made of, where a general matrix product spends its time on set-up. Data is fp32 or bfloat16, arithmetic fp32; where
+// the processor multiplies bfloat16, that type's products are models/attention_products.h's. No torch.
 //
 // Work is a list of tasks: task t is head t / sequences, sequence t % sequences of the list, so that a thread's
 // contiguous share holds every length alike. Tasks touch disjoint memory.
