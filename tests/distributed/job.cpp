@@ -34,6 +34,8 @@ std::vector<std::string> command(int ranks, const std::vector<std::string>& argu
     ::dup2(out, 2);
     ::setpgid(0, 0);
     ::setenv("OMP_NUM_THREADS", "1", 1);
+    // Open MPI's files too lie in the test's folder. In /tmp, a job that ends removes the folder under one that begins.
+    ::setenv("OMPI_MCA_orte_tmpdir_base", log.parent_path().c_str(), 1);
     std::vector<char*> argv;
     for (const auto& word : words) argv.push_back(const_cast<char*>(word.c_str()));
     argv.push_back(nullptr);
