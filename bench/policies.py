@@ -14,12 +14,12 @@ import concurrent.futures
 import json
 import os
 import pathlib
-import statistics
 import subprocess
 import tempfile
 import threading
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
+from record import ROOT, spread
+
 SEEDS = [1, 2, 3, 4, 5]
 RATES = [1e-4, 3e-4, 1e-3]
 COMMON = {"per_device_train_batch_size": 32, "weight_decay": 0.01, "warmup_ratio": 0.06, "max_seq_length": 128,
@@ -98,7 +98,7 @@ class Results:
         self.lock = threading.Lock()
 
     def find(self, job):
-        return next((row for row in self.rows if all(row.get(key) == value for key, value in job.items())), None)
+        return [row for row in self.rows if all(row.get(key) == value for key, value in job.items())]
 
     def add(self, row):
         with self.lock, self.path.open("a") as file:
@@ -107,7 +107,7 @@ class Results:
             print(row, flush=True)
 
     def best_rate(self, policy):
-        rows = [self.find(search(policy, rate)) for rate in RATES]
+        rows = [self.find(search(policy, rate))[0] for rate in RATES]
         return max(rows, key=lambda row: (row["accuracy"], -row["loss"]))["rate"]
 
 
@@ -122,16 +122,19 @@ def run_all(options, jobs, results, files):
             results.add(done.result())
 
 
+def print_accuracies(heads, lines):
+    """Markdown. `lines`: (cells, runs with one seed each)."""
+    print(f"\n| {' | '.join(heads)} | median | least | most | seeds |\n|{' --- |' * (len(heads) + 4)}")
+    for cells, runs in lines:
+        found = spread([100 * run["accuracy"] for run in runs])
+        print(f"| {' | '.join(cells)} | {found['median']:.1f} | {found['least']:.1f} | {found['most']:.1f} | {found['rounds']} |")
+
+
 def table(results):
-    for data in EPOCHS:
-        print(f"\n| {data}, {EPOCHS[data]} epoch{'s' if EPOCHS[data] > 1 else ''} | rate | median | least | most | seeds |")
-        print("| --- | --- | --- | --- | --- | --- |")
-        for policy in POLICIES:
-            rows = [row for row in results.rows if (row["data"], row["split"], row["policy"]) == (data, "whole", policy)]
-            if rows:
-                values = [100 * row["accuracy"] for row in rows]
-                print(f"| {policy} | {rows[0]['rate']:g} | {statistics.median(values):.1f} | {min(values):.1f} | "
-                      f"{max(values):.1f} | {len(values)} |")
+    for data, epochs in EPOCHS.items():
+        runs = {policy: results.find({"data": data, "split": "whole", "policy": policy}) for policy in POLICIES}
+        print_accuracies([f"{data}, {epochs} epoch{'s' if epochs > 1 else ''}", "rate"],
+                         [([policy, f"{of[0]['rate']:g}"], of) for policy, of in runs.items() if of])
 
 
 def main():

@@ -8,21 +8,18 @@ same for both. Every run is one process with one thread; --jobs of them run at o
 """
 import argparse
 import pathlib
-import statistics
 import tempfile
 
-from policies import EPOCHS, ROOT, SEEDS, Results, prepare, run_all
+from policies import EPOCHS, SEEDS, Results, prepare, print_accuracies, run_all
+from record import ROOT
 
 POLICY, RATE, PRECISIONS = "layer-decay .95", 3e-4, ["fp32", "bf16"]
 
 
 def table(results):
     for data in EPOCHS:
-        print(f"\n| {data} | median | least | most | seeds |\n| --- | --- | --- | --- | --- |")
-        for precision in PRECISIONS:
-            values = [100 * row["accuracy"] for row in results.rows if (row["data"], row["precision"]) == (data, precision)]
-            if values:
-                print(f"| {precision} | {statistics.median(values):.1f} | {min(values):.1f} | {max(values):.1f} | {len(values)} |")
+        runs = {precision: results.find({"data": data, "precision": precision}) for precision in PRECISIONS}
+        print_accuracies([data], [([precision], of) for precision, of in runs.items() if of])
 
 
 def main():
