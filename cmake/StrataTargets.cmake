@@ -1,5 +1,5 @@
-# strata_room(NAME SOURCES … [DEPENDS …] [TORCH | TEXT])  one static library for a folder, namespaced include "room/file.h";
-#                                                       of LibTorch, or of JSON and TOML
+# strata_room(NAME SOURCES … [TORCH …] [DEPENDS …] [TEXT])  one static library for a folder, namespaced include
+#                                         "room/file.h"; TORCH: its sources that see LibTorch; TEXT: all see JSON and TOML
 # strata_test(NAME SOURCES … [DEPENDS …] [LABELS …] [TORCH])  one GoogleTest program, found by ctest, label `cpu` unless told
 # strata_mpi_test(NAME RANKS … SOURCES … [DEPENDS …] [TORCH])  the same, run under mpirun once for each number of ranks
 
@@ -21,18 +21,19 @@ set(_strata_header_libraries fmt::fmt nlohmann_json::nlohmann_json)
 set(_strata_test_headers ${_strata_headers} <gmock/gmock.h> <gtest/gtest.h>)
 set(_strata_test_libraries ${_strata_header_libraries} GTest::gmock GTest::gtest)
 # Never <torch/torch.h>, here or elsewhere: each file that sees it instantiates five seconds of templates, precompiled or
-# not.
+# not. Of this one it is two and a half: a file that needs no LibTorch is better off without the header.
 set(_strata_torch_headers <torch/types.h>)
 
 function(strata_room name)
-  cmake_parse_arguments(ARG "TORCH;TEXT" "" "SOURCES;DEPENDS" ${ARGN})
-  add_library(strata_${name} STATIC ${ARG_SOURCES})
+  cmake_parse_arguments(ARG "TEXT" "" "SOURCES;TORCH;DEPENDS" ${ARGN})
+  add_library(strata_${name} STATIC ${ARG_SOURCES} ${ARG_TORCH})
   target_include_directories(strata_${name} PUBLIC "${CMAKE_SOURCE_DIR}")
   target_link_libraries(strata_${name} PUBLIC ${ARG_DEPENDS} PRIVATE strata_options)
   if(ARG_TORCH)
     target_link_libraries(strata_${name} PUBLIC strata::torch)
     _strata_share_headers(strata_${name} strata_torch_pch HEADERS ${_strata_headers} ${_strata_torch_headers}
       LIBRARIES ${_strata_header_libraries} strata::torch)
+    set_source_files_properties(${ARG_SOURCES} PROPERTIES SKIP_PRECOMPILE_HEADERS ON)
   elseif(ARG_TEXT)
     _strata_share_headers(strata_${name} strata_text_pch HEADERS ${_strata_headers} <toml++/toml.h>
       LIBRARIES ${_strata_header_libraries} tomlplusplus::tomlplusplus)
