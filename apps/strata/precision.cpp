@@ -29,14 +29,16 @@ optim::ComputeType saved_type(const std::string& saved) {
     return entries.at("bf16").find("true") == std::string::npos ? optim::ComputeType::fp32 : optim::ComputeType::bf16;
 }
 
+[[noreturn]] void refuse_stochastic_rounding(const std::string& why) {
+    user_error(
+        "stochastic_rounding rounds weights to bf16, but {}: say --bf16 true instead, or leave stochastic_rounding out",
+        why);
+}
+
 /// Writes the type down as if it had been asked for, and says why it is this one.
 std::string settled(Config& config, optim::ComputeType type, const std::string& why) {
-    if (config.stochastic_rounding && type != optim::ComputeType::bf16) {
-        user_error(
-            "stochastic_rounding rounds weights to bf16, but this run computes in {}, {}: say --bf16 true, or leave "
-            "stochastic_rounding out",
-            optim::name_of(type), why);
-    }
+    if (config.stochastic_rounding && type != optim::ComputeType::bf16)
+        refuse_stochastic_rounding(fmt::format("this run computes in {}, {}", optim::name_of(type), why));
     config.bf16 = type == optim::ComputeType::bf16 ? "true" : "false";
     config.fp16 = type == optim::ComputeType::fp16;
     std::string line = fmt::format("precision: {}, {}", optim::name_of(type), why);
@@ -92,12 +94,8 @@ Bf16Ability planned_bf16(const Config& config) {
 
 void check_precision(const Config& config) {
     if (config.bf16 == "true" && config.fp16) user_error("bf16 and fp16 are both true; keep one");
-    if (config.stochastic_rounding && (config.fp16 || config.bf16 == "false")) {
-        user_error(
-            "stochastic_rounding rounds weights to bf16, but {}: say --bf16 true instead, or leave stochastic_rounding "
-            "out",
-            config.fp16 ? "fp16 is true" : "bf16 is false");
-    }
+    if (config.stochastic_rounding && (config.fp16 || config.bf16 == "false"))
+        refuse_stochastic_rounding(config.fp16 ? "fp16 is true" : "bf16 is false");
     if ((config.bf16 == "true" || config.fp16 || config.stochastic_rounding) && !config.torchscript.empty()) {
         user_error(
             "{} is for models that strata builds itself; a --torchscript module computes in the types it was "

@@ -146,7 +146,7 @@ TEST(StochasticRounding, SaysWhyAutoIsNotBf16) {
     const char* const flag = "--stochastic_rounding";
     EXPECT_THAT(error_of_settling({flag}, {lacks}),
                 AllOf(HasSubstr("computes in fp32, since this processor has no AVX512-BF16"),
-                      HasSubstr("say --bf16 true, or leave stochastic_rounding out")));
+                      HasSubstr("say --bf16 true instead, or leave stochastic_rounding out")));
     EXPECT_THAT(error_of_settling({flag, "--tf32", "true"}, {has}), HasSubstr("fp32, since tf32 is for products"));
     EXPECT_THAT(error_of_settling({flag}, {has}, saved_by({"--bf16", "false"})),
                 HasSubstr("fp32, as the checkpoint has it: say --bf16 true"));
