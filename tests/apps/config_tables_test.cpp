@@ -234,6 +234,12 @@ TEST_F(ConfigTables, what_the_plan_refuses_has_its_place_too) {
                 HasSubstr("[[group]] 2: Group 'b': the pattern 'x.**' matches no parameter"));
     EXPECT_THAT(error_of(layers + "decay = 1.5\n"), HasSubstr("run.toml:3: Layer decay 1.5 is outside (0, 1]"));
     EXPECT_THAT(error_of("seed = 1\nwarmup_ratio = 2\n"), HasSubstr("run.toml:2: warmup_ratio is 2"));
+    // What users named is no key, and a group's name no stage's.
+    EXPECT_THAT(error_of(layers + "[[stage]]\nname = \"name\"\nfreeze_to = 9\n"),
+                HasSubstr("run.toml:5: [[stage]] 1: Stage 'name': freeze_to is 9"));
+    EXPECT_THAT(error_of("[[stage]]\nname = \"a\"\n[[group]]\nname = \"a\"\nmatch = [\"**\"]\n[[group]]\nname = \"a\"\n"
+                         "match = [\"**\"]\n"),
+                HasSubstr("run.toml:3: [[group]] 1: Two groups are named 'a'"));
     // A flag over the file has no place in it.
     EXPECT_THAT(error_of("warmup_ratio = 0.1\n", {"--warmup_ratio", "2"}), testing::StartsWith("warmup_ratio is 2"));
 }
