@@ -17,7 +17,7 @@
 #include "dist/checkpoint.h"
 #include "dist/state_map.h"
 #include "dist/state_snapshot.h"
-#include "tests/dist/state_support.h"
+#include "tests/dist/saved_state.h"
 
 namespace strata::dist::testing {
 namespace {
@@ -25,31 +25,8 @@ namespace {
 namespace fs = std::filesystem;
 using namespace std::chrono_literals;
 
-class BackgroundSaveTest : public ::testing::Test {
+class BackgroundSaveTest : public SavedState {
   protected:
-    SharedFolder folder_{MPI_COMM_WORLD};
-    MpiCommunicator world_{MPI_COMM_WORLD};
-
-    OwnedState state_ = [this] {
-        OwnedState state;
-        state.add("body", {{"body.weight", {640, 256}}, {"body.bias", {256}}}, world_.rank(), world_.size());
-        state.add("frozen", {{"frozen.weight", {8, 9}}}, world_.rank(), world_.size(), 0, {StateKind::master});
-        state.add("head", {{"head.weight", {3, 257}}}, world_.rank(), world_.size());
-        state.fill();
-        return state;
-    }();
-
-    CheckpointContent content(std::int64_t step) const {
-        CheckpointContent content;
-        content.header = test_header(step, world_.size());
-        content.groups = state_.groups;
-        content.write_files = [](const fs::path& folder) {
-            write_file_atomically(folder / "model.safetensors", std::string(10'000, 'w'));
-        };
-        content.trainer_state = "{}\n";
-        return content;
-    }
-
     std::int64_t slice_bytes() const {
         std::int64_t bytes = 0;
         for (const StateGroup& group : state_.groups) {

@@ -12,7 +12,7 @@
 
 #include "core/error.h"
 #include "core/file.h"
-#include "tests/dist/state_support.h"
+#include "tests/dist/saved_state.h"
 #include "tests/support/small_disk.h"
 
 namespace strata::dist::testing {
@@ -20,33 +20,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-class CheckpointTest : public ::testing::Test {
+class CheckpointTest : public SavedState {
   protected:
-    SharedFolder folder_{MPI_COMM_WORLD};
-    MpiCommunicator world_{MPI_COMM_WORLD};
-
-    OwnedState state_ = [this] {
-        OwnedState state;
-        state.add("body", {{"body.weight", {640, 256}}, {"body.bias", {256}}}, world_.rank(), world_.size());
-        state.add("frozen", {{"frozen.weight", {8, 8}}}, world_.rank(), world_.size(), 0, {});
-        state.add("head", {{"head.weight", {2, 256}}}, world_.rank(), world_.size());
-        state.fill();
-        return state;
-    }();
-
-    CheckpointContent content(std::int64_t step) const {
-        CheckpointContent content;
-        content.header = test_header(step, world_.size());
-        content.groups = state_.groups;
-        content.write_files = [](const fs::path& folder) {
-            write_file_atomically(folder / "config.json", "{\"model_type\": \"bert\"}\n");
-            write_file_atomically(folder / "model.safetensors", std::string(10'000, 'w'));
-        };
-        content.file_bytes = 10'100;
-        content.trainer_state = "{\"global_step\": " + std::to_string(step) + "}\n";
-        return content;
-    }
-
     fs::path save(std::int64_t step) { return write_checkpoint(world_, folder_.path(), content(step)); }
 
     /// The one error that all ranks must throw.
