@@ -10,24 +10,12 @@
 #include "core/file.h"
 #include "dist/agreement.h"
 #include "dist/checksums.h"
+#include "optim/text_table.h"
 
 namespace strata::dist {
 namespace {
 
 namespace fs = std::filesystem;
-
-/// Bytes as people read them: "1.3 GB".
-std::string readable_bytes(std::uint64_t bytes) {
-    if (bytes < 1000) return fmt::format("{} bytes", bytes);
-    double value = static_cast<double>(bytes);
-    const char* unit = "bytes";
-    for (const char* next : {"kB", "MB", "GB", "TB"}) {
-        if (value < 1000.0) break;
-        value /= 1000.0;
-        unit = next;
-    }
-    return fmt::format("{:.1f} {}", value, unit);
-}
 
 void require_space(const fs::path& folder, std::uint64_t needed) {
     const std::uint64_t available = free_bytes(folder);
@@ -35,7 +23,8 @@ void require_space(const fs::path& folder, std::uint64_t needed) {
     user_error(
         "{}: a checkpoint needs {} and the disk has {} free ({} and {} bytes): make room, keep fewer checkpoints "
         "(--save_total_limit), or save elsewhere (--output_dir)",
-        folder.string(), readable_bytes(needed), readable_bytes(available), needed, available);
+        folder.string(), optim::byte_text(static_cast<std::int64_t>(needed)),
+        optim::byte_text(static_cast<std::int64_t>(available)), needed, available);
 }
 
 void make_folder(const fs::path& path) {

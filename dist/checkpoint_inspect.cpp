@@ -2,15 +2,20 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 #include <string_view>
 
 #include "dist/checkpoint.h"
 #include "dist/checksums.h"
+#include "optim/text_table.h"
 
 namespace strata::dist {
 namespace {
 
 namespace fs = std::filesystem;
+using optim::Align;
+using optim::grouped_digits;
+using optim::TextTable;
 
 std::string state_sets(const StoredGroup& stored) {
     std::string sets;
@@ -23,29 +28,34 @@ std::string state_sets(const StoredGroup& stored) {
 }
 
 std::string groups_table(const std::vector<StoredGroup>& groups) {
-    std::size_t width = 5;
-    for (const StoredGroup& stored : groups) width = std::max(width, stored.group.name.size());
-    std::string text = fmt::format("{:<{}}  {:>10}  {:>14}  {:>8}  {:>12}  {:>12}  {:>8}  {:<6}  state\n", "group",
-                                   width, "parameters", "elements", "step", "multiplier", "lr", "decay", "frozen");
+    TextTable table({{"group", Align::left},
+                     {"parameters", Align::right},
+                     {"elements", Align::right},
+                     {"step", Align::right},
+                     {"multiplier", Align::right},
+                     {"lr", Align::right},
+                     {"decay", Align::right},
+                     {"frozen", Align::left},
+                     {"state", Align::left}});
     for (const StoredGroup& stored : groups) {
         const StateGroup& group = stored.group;
-        text += fmt::format("{:<{}}  {:>10}  {:>14}  {:>8}  {:>12.6g}  {:>12.6g}  {:>8.4g}  {:<6}  {}\n", group.name,
-                            width, group.members.size(), group.elements, group.step, group.multiplier,
-                            group.learning_rate, group.weight_decay, group.frozen ? "yes" : "no", state_sets(stored));
+        table.add_row({group.name, std::to_string(group.members.size()), grouped_digits(group.elements),
+                       std::to_string(group.step), fmt::format("{:.6g}", group.multiplier),
+                       fmt::format("{:.6g}", group.learning_rate), fmt::format("{:.4g}", group.weight_decay),
+                       group.frozen ? "yes" : "no", state_sets(stored)});
     }
-    return text;
+    return table.text();
 }
 
 std::string files_table(const fs::path& folder) {
-    std::vector<std::pair<std::string, std::uintmax_t>> files;
+    std::map<std::string, std::uintmax_t> files;
     std::error_code error;
     for (const auto& entry : fs::directory_iterator(folder, error)) {
-        if (entry.is_regular_file()) files.emplace_back(entry.path().filename().string(), entry.file_size());
+        if (entry.is_regular_file()) files[entry.path().filename().string()] = entry.file_size();
     }
-    std::sort(files.begin(), files.end());
-    std::string text;
-    for (const auto& [name, bytes] : files) text += fmt::format("  {:<28} {:>14}\n", name, bytes);
-    return text;
+    TextTable table({{"file", Align::left}, {"size", Align::right}});
+    for (const auto& [name, bytes] : files) table.add_row({name, optim::byte_text(static_cast<std::int64_t>(bytes))});
+    return table.text();
 }
 
 /// Each line of `text` moved in by two spaces.
@@ -79,12 +89,13 @@ std::string inspect_checkpoint(const fs::path& folder) {
     line("epoch", fmt::format("{:.4f}", header.epoch));
     line("stage", header.stage);
     line("world size", std::to_string(header.world_size));
-    line("parameters", fmt::format("{} in {} groups, {} elements", parameters, state.groups().size(), elements));
+    line("parameters",
+         fmt::format("{} in {} groups, {} elements", parameters, state.groups().size(), grouped_digits(elements)));
     line("plan hash", hash_text(header.plan_hash));
     line("update hash", hash_text(header.update_hash));
     line("model", header.model_fingerprint);
     text += fmt::format("\n{}", groups_table(state.groups()));
-    text += fmt::format("\nfiles (bytes)\n{}", files_table(folder));
+    text += fmt::format("\n{}", files_table(folder));
     text += fmt::format("\nconfiguration\n{}", indented(header.effective_config));
     text += fmt::format("\nprovenance\n{}", indented(header.provenance));
     return text;
