@@ -22,9 +22,10 @@ std::sig_atomic_t milliseconds_now() {
     return static_cast<std::sig_atomic_t>((now.tv_sec % 1'000'000) * 1000 + now.tv_nsec / 1'000'000);
 }
 
-void on_signal(int) {
+void on_signal(int number) {
     const std::sig_atomic_t now = milliseconds_now();
-    if (signals_seen > 0 && std::abs(now - first_came) >= same_signal_milliseconds) _exit(1);
+    const bool again = signals_seen > 0 && std::abs(now - first_came) >= same_signal_milliseconds;
+    if (again && number != SIGUSR1) _exit(1);
     if (signals_seen == 0) first_came = now;
     signals_seen = 1;
 }

@@ -3,9 +3,11 @@
 
 namespace strata::app {
 
-/// Installs the handlers while it lives; puts the old ones back. A second signal ends the process at once, with exit
-/// code 1, which harms nothing: checkpoints are whole or invisible. Within a second of the first it counts as the same
-/// one: launchers that signal both mpirun and the ranks, which mpirun then signals too, send it twice.
+/// Installs the handlers while it lives; puts the old ones back. A SIGTERM or SIGINT after the first signal ends the
+/// process at once, with exit code 1, which harms nothing: checkpoints are whole or invisible. Within a second of the
+/// first it counts as the same one: launchers that signal both mpirun and the ranks, which mpirun then signals too,
+/// send it twice. SIGUSR1 only ever asks: several may do so who do not know of one another, as hosts that are taken
+/// away.
 class StopSignal {
   public:
     StopSignal();
