@@ -92,7 +92,7 @@ class BiasActivation : public torch::autograd::Function<BiasActivation> {
 
 torch::Tensor bias_activation(const torch::Tensor& x, const torch::Tensor& bias, ActivationKind kind) {
     if (widens(x)) return bias_activation(widened(x), widened(bias), kind).to(x.scalar_type());
-    if (kernel_can(x) || cuda_kernel_can(x)) return BiasActivation::apply(x.contiguous(), bias.contiguous(), kind);
+    if (has_kernel(x)) return BiasActivation::apply(x.contiguous(), bias.contiguous(), kind);
     const torch::Tensor biased = x + bias;
     if (kind == ActivationKind::relu) return torch::relu(biased);
     return torch::gelu(biased, kind == ActivationKind::gelu ? "none" : "tanh");

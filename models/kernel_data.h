@@ -8,6 +8,7 @@
 
 namespace strata::models {
 
+/// Whether our CPU kernels take it.
 inline bool kernel_can(const torch::Tensor& tensor) {
     return tensor.is_cpu() && (tensor.scalar_type() == torch::kFloat32 || tensor.scalar_type() == torch::kBFloat16);
 }
@@ -17,6 +18,11 @@ inline bool cuda_kernel_can(const torch::Tensor& tensor) {
     const torch::ScalarType type = tensor.scalar_type();
     return optim::cuda_built() && tensor.is_cuda() &&
            (type == torch::kFloat32 || type == torch::kBFloat16 || type == torch::kFloat16);
+}
+
+/// Whether one of our kernels takes it, where it lies.
+inline bool has_kernel(const torch::Tensor& tensor) {
+    return kernel_can(tensor) || cuda_kernel_can(tensor);
 }
 
 /// fp16 on the CPU, for which there is no kernel: computed in fp32 between two conversions.

@@ -154,7 +154,7 @@ class PackedEmbedding : public torch::autograd::Function<PackedEmbedding> {
 }  // namespace
 
 torch::Tensor packed_embedding(const EmbeddingTables& tables, const PackedInput& input) {
-    if (!kernel_can(tables.words) && !cuda_kernel_can(tables.words)) {
+    if (!has_kernel(tables.words)) {
         const torch::Tensor words = lookup(tables.words, input.input_ids, tables.padding_id);
         const torch::Tensor types = lookup(tables.types, input.token_type_ids);
         return words + types + lookup(tables.positions, input.position_ids);

@@ -223,8 +223,7 @@ torch::Tensor residual_norm(const torch::Tensor& x, const torch::Tensor& bias, c
         const NormWeights wide{widened(weights.gamma), widened(weights.beta), weights.epsilon};
         return residual_norm(widened(x), widened(bias), widened(residual), wide, layout, dropout).to(x.scalar_type());
     }
-    if (kernel_can(x) || cuda_kernel_can(x))
-        return apply(x.contiguous(), bias.contiguous(), residual, weights, layout, dropout);
+    if (has_kernel(x)) return apply(x.contiguous(), bias.contiguous(), residual, weights, layout, dropout);
     return packed_norm(residual + packed_dropout(x + bias, layout, dropout), weights);
 }
 
@@ -233,8 +232,7 @@ torch::Tensor packed_norm(const torch::Tensor& x, const NormWeights& weights) {
         return packed_norm(widened(x), {widened(weights.gamma), widened(weights.beta), weights.epsilon})
             .to(x.scalar_type());
     }
-    if (kernel_can(x) || cuda_kernel_can(x))
-        return apply(std::nullopt, std::nullopt, x, weights, nullptr, std::nullopt);
+    if (has_kernel(x)) return apply(std::nullopt, std::nullopt, x, weights, nullptr, std::nullopt);
     return torch::layer_norm(x, {x.size(1)}, weights.gamma, weights.beta, weights.epsilon);
 }
 
