@@ -297,13 +297,15 @@ torch::Tensor& GradientReducer::scratch_of(Part& part) {
     return part.scratch;
 }
 
-/// Kept for the next group of the same size, as long as all scratch stays in its bounds.
+/// Kept for the next group of the same size, as long as all scratch stays in its bounds. On a GPU LibTorch's allocator
+/// keeps it: what was given out in a capture is that graph's, and nothing from outside is in a graph.
 void GradientReducer::release(Part& part) {
-    scratch_elements_ -= part.scratch.numel();
-    std::int64_t held = scratch_elements_ + part.scratch.numel();
+    const torch::Tensor scratch = std::exchange(part.scratch, torch::Tensor());
+    scratch_elements_ -= scratch.numel();
+    if (storage_.memory_kind() != Memory::host) return;
+    std::int64_t held = scratch_elements_ + scratch.numel();
     for (const torch::Tensor& tensor : free_) held += tensor.numel();
-    if (held * bytes_of(type_) <= optim::gradient_scratch_bytes) free_.push_back(part.scratch);
-    part.scratch = torch::Tensor();
+    if (held * bytes_of(type_) <= optim::gradient_scratch_bytes) free_.push_back(scratch);
 }
 
 }  // namespace strata::dist

@@ -118,7 +118,7 @@ class GradientReducer {
     std::vector<Bucket> buckets_;
     std::vector<std::size_t> needed_;    // sources that lie in each bucket
     std::vector<std::size_t> missing_;   // those of them that have not arrived
-    std::vector<torch::Tensor> free_;    // scratch to be used again
+    std::vector<torch::Tensor> free_;    // scratch to be used again, in host memory
     std::int64_t scratch_elements_ = 0;  // in use
     std::deque<UnderWay> under_way_;
     std::deque<Pending> crossings_;  // buckets' own sums on their way to the other copies

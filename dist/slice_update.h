@@ -19,7 +19,7 @@ namespace strata::dist {
 /// What the host says of an update.
 struct UpdateTerms {
     std::span<const optim::GroupHyper> hypers;
-    optim::DecisionTerms decision;
+    double max_norm = 0;                 ///< that the global norm is clipped to; 0: it is not
     double loss = 0;                     ///< this rank's
     const double* loss_there = nullptr;  ///< in place of it: where it lies on the GPU
 };
@@ -32,6 +32,12 @@ class UpdateOnDevice {
     virtual ~UpdateOnDevice() = default;
 
     virtual void send(const UpdateTerms& terms) = 0;
+
+    /// In fp16, before the first update: the scale of the next backward pass. From there on each decide() steps it.
+    virtual void set_loss_scale(const optim::LossScale& scale) = 0;
+
+    /// Where it lies on the GPU, for good: in the stream's order what the next backward pass holds.
+    virtual float* loss_scale() = 0;
 
     /// Starts the square sums of the groups' gradients, zeros where they do not count, with the loss after them: to be
     /// added up over ranks, as one buffer.

@@ -120,12 +120,16 @@ void CudaSliceUpdate::set_control(const optim::UpdateControl& control) {
 void CudaSliceUpdate::send(const UpdateTerms& terms) {
     STRATA_CHECK(terms.hypers.size() == plan_.groups.size(), "rates of {} groups", terms.hypers.size());
     static_assert(sizeof(Sent) % alignof(optim::GroupHyper) == 0);
-    const Sent head{terms.decision, terms.loss};
+    const Sent head{terms.max_norm, terms.loss};
     std::byte* const block = staging_.next();
     std::memcpy(block, &head, sizeof(head));
     std::memcpy(block + sizeof(head), terms.hypers.data(), terms.hypers.size_bytes());
     staging_.send(sent(), stream_);
     if (terms.loss_there != nullptr) optim::copy_bytes(&sent()->loss, terms.loss_there, sizeof(double), stream_);
+}
+
+void CudaSliceUpdate::set_loss_scale(const optim::LossScale& scale) {
+    scale_ = upload(scale_memory_, std::span(&scale, 1), stream_);
 }
 
 BufferView CudaSliceUpdate::start_sums(bool counts) {
@@ -144,7 +148,7 @@ void CudaSliceUpdate::decide() {
     const auto* const sums = reinterpret_cast<const double*>(decided_from_.at_least(0));
     auto* const control = reinterpret_cast<optim::UpdateControl*>(control_.at_least(0));
     const std::size_t groups = plan_.groups.size();
-    optim::decide_cuda(sums, static_cast<std::int64_t>(groups), &sent()->decision, control, stream_);
+    optim::decide_cuda(sums, static_cast<std::int64_t>(groups), &sent()->max_norm, scale_, control, stream_);
     optim::copy_bytes(copied_.get(), sums, (groups + 1) * sizeof(double), stream_);
 }
 

@@ -40,12 +40,13 @@ class CudaSliceUpdate final : public SliceUpdate, private UpdateOnDevice {
 
     /// What changes at each update, as it lies in device memory; the groups' GroupHypers follow.
     struct Sent {
-        optim::DecisionTerms decision;
+        double max_norm = 0;
         double loss = 0;
-        double padding = 0;
     };
 
     void send(const UpdateTerms& terms) override;
+    void set_loss_scale(const optim::LossScale& scale) override;
+    float* loss_scale() override { return &scale_->scale; }
     BufferView start_sums(bool counts) override;
     void decide() override;
     void update(bool measures) override;
@@ -67,7 +68,8 @@ class CudaSliceUpdate final : public SliceUpdate, private UpdateOnDevice {
     Table any_{stream_};      // square_sum's
     std::int64_t sums_ = 0;   // LAMB's
     optim::DeviceMemory updated_bins_{stream_}, summed_bins_{stream_}, tensor_bins_{stream_}, hypers_{stream_},
-        control_{stream_}, out_{stream_}, tensor_sums_{stream_}, sent_{stream_};
+        control_{stream_}, out_{stream_}, tensor_sums_{stream_}, sent_{stream_}, scale_memory_{stream_};
+    optim::LossScale* scale_ = nullptr;                    // there; null: none
     optim::DeviceMemory decided_from_{stream_};            // of each group, and the loss
     optim::PinnedStaging staging_;                         // sent_'s
     std::unique_ptr<double[], void (*)(double*)> copied_;  // decided_from_ on the host, pinned: copying stops nobody

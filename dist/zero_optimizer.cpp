@@ -1,5 +1,7 @@
 #include "dist/zero_optimizer.h"
 
+#include <ATen/ops/from_blob.h>
+
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -51,14 +53,17 @@ ZeroOptimizer::ZeroOptimizer(const optim::Plan& plan, GroupStorage& storage, con
     STRATA_CHECK(plan.world_size == ranks.world().size() && plan.replicas == ranks.copy_count(),
                  "a plan for {} copies on {} ranks, on {} and {}", plan.replicas, plan.world_size, ranks.copy_count(),
                  ranks.world().size());
-    if (plan.compute == optim::ComputeType::fp16) loss_scale_.emplace();
+    if (plan.compute == optim::ComputeType::fp16) {
+        loss_scale_.emplace();
+        set_loss_scale(*loss_scale_);
+    }
     if (options.cuda_graph) {
         STRATA_CHECK(slices_->on_device() != nullptr && options.stream != nullptr && !plan.deterministic,
                      "an update that cannot be captured");
         updates_.emplace(Replays{optim::ReplayedWork(graphs_of(options.stream), options.replay)});
     }
     if (options.pass_recordings) {
-        STRATA_CHECK(options.cuda_graph && plan.zero_stage == 1 && !loss_scale_, "passes that cannot be captured");
+        STRATA_CHECK(options.cuda_graph, "passes that cannot be captured");
         passes_.emplace(Replays{optim::ReplayedWork(options.pass_recordings, options.replay)});
     }
     const std::int64_t owners = plan.owners();
@@ -70,9 +75,29 @@ ZeroOptimizer::ZeroOptimizer(const optim::Plan& plan, GroupStorage& storage, con
 
 void ZeroOptimizer::backward(const torch::Tensor& loss, bool last) {
     gather_.wait();  // ranks without samples have read nothing
-    if (loss_scale_) learn();
     begin_step();
-    reducer_.backward(loss_scale_ && loss.defined() ? loss * scale() : loss, last);
+    reducer_.backward(scaled(loss), last);
+}
+
+/// Null: the host does.
+UpdateOnDevice* ZeroOptimizer::decides_there() const {
+    return plan_.deterministic ? nullptr : slices_->on_device();
+}
+
+void ZeroOptimizer::set_loss_scale(const optim::LossScale& scale) {
+    STRATA_CHECK(loss_scale_ && !undecided_, "a scale of the loss, in {}", undecided_ ? "a step" : "another precision");
+    loss_scale_ = scale;
+    if (UpdateOnDevice* const there = decides_there()) there->set_loss_scale(scale);
+}
+
+torch::Tensor ZeroOptimizer::scaled(const torch::Tensor& loss) const {
+    if (!loss_scale_ || !loss.defined()) return loss;
+    UpdateOnDevice* const there = decides_there();
+    if (there == nullptr) return loss * scale();
+    return loss * at::for_blob(there->loss_scale(), c10::IntArrayRef())
+                      .options(torch::TensorOptions(torch::kFloat32).device(loss.device()))
+                      .target_device(loss.device())
+                      .make_tensor();
 }
 
 void ZeroOptimizer::passes(std::int64_t shape, const std::function<void()>& work) {
@@ -103,8 +128,7 @@ StepReport ZeroOptimizer::step(const StepInput& input) {
     for (std::size_t group = 0; group < storage_.groups(); ++group) {
         report.learning_rates.push_back(plan_.learning_rate(group, input.step));
     }
-    UpdateOnDevice* const there = slices_->on_device();
-    if (there != nullptr && !plan_.deterministic) {
+    if (UpdateOnDevice* const there = decides_there()) {
         step_on_device(*there, input, report);
     } else {
         step_on_host(input, report);
@@ -170,7 +194,7 @@ void ZeroOptimizer::step_on_device(UpdateOnDevice& there, const StepInput& input
     report.seconds.reduce = watch.lap();
     lay_out();
     const std::vector<optim::GroupHyper> hypers = next_hypers(input.step);
-    there.send({hypers, {input.max_grad_norm, scale()}, input.loss, input.loss_there});
+    there.send({hypers, input.max_grad_norm, input.loss, input.loss_there});
     const auto work = [&] {
         if (with_reductions) reducer_.finish();
         launch(there, input.telemetry);
@@ -297,14 +321,17 @@ void ZeroOptimizer::learn() {
         }
     }
     if (loss_scale_) loss_scale_->step(control.finite);
-    learned_ = std::move(decided);
+    learned_.push_back(std::move(decided));
+    if (learned_.size() > 2) learned_.pop_front();
 }
 
 void ZeroOptimizer::settle(StepReport& report) {
     if (report.settled) return;
     if (undecided_ && undecided_->step == report.step) learn();
-    STRATA_CHECK(learned_ && learned_->step == report.step, "the report of step {} comes too late", report.step);
-    fill_in(learned_->sums, learned_->scale, report);
+    const auto found =
+        std::find_if(learned_.rbegin(), learned_.rend(), [&](const Decided& step) { return step.step == report.step; });
+    STRATA_CHECK(found != learned_.rend(), "the report of step {} comes too late", report.step);
+    fill_in(found->sums, found->scale, report);
 }
 
 /// Each rank puts its own tiles' sums and micro-batches' losses in their places of a list that is zero elsewhere, so

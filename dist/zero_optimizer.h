@@ -15,7 +15,8 @@
 // there are. For a fixed number of ranks every bit of the result is the same each time, and the same on every rank. If
 // a gradient or the loss is not finite, all ranks skip the update: nothing changes by a bit, no group's step counts.
 // In fp16 the loss is scaled for the backward pass (optim/loss_scale.h) and the update takes the scale out again; a
-// skipped update lowers it. Every rank sees the same norms, so all have the same scale.
+// skipped update lowers it. Every rank sees the same norms, so all have the same scale. Where a GPU decides, the scale
+// lies there and is read there: a backward pass begins before the host knows how the update before has ended.
 //
 // A deterministic plan gives the same bits on any number of ranks, if the step is cut into the same micro-batches and
 // micro-batch j is rank j mod N's: sums of gradients have the order of micro-batches, and norms are sums over fixed
@@ -26,6 +27,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
@@ -101,8 +103,7 @@ struct ZeroOptions {
     /// On a GPU, captures an update's work in a CUDA graph and replays it: norms, decision, update, and what does not
     /// overlap the passes, reductions and gathers. Needs a stream of its own; not for a deterministic plan.
     bool cuda_graph = false;
-    /// With cuda_graph, what passes() are captured in; none: they are made directly. Under stage 1, and not in fp16,
-    /// whose loss the host scales.
+    /// With cuda_graph, what passes() are captured in; none: they are made directly.
     optim::ReplayedWork::MakeRecording pass_recordings = {};
     optim::ReplayLimits replay = {};
 };
@@ -142,9 +143,9 @@ class ZeroOptimizer {
     /// The model's parameters in fp32, by the names in `like`: masters of all ranks, where there are some. Collective.
     NamedParameters full_parameters(const NamedParameters& like);
 
-    /// In fp16 alone; part of a run's state.
-    std::optional<optim::LossScale>& loss_scale() { return loss_scale_; }
+    /// In fp16 alone; part of a run's state. As the last step that was settled has left it.
     const std::optional<optim::LossScale>& loss_scale() const { return loss_scale_; }
+    void set_loss_scale(const optim::LossScale& scale);
 
     /// How updates came to the GPU, and the passes of passes(); all zero without cuda_graph.
     optim::ReplayCounts replays() const { return updates_ ? updates_->work.counts() : optim::ReplayCounts(); }
@@ -157,6 +158,8 @@ class ZeroOptimizer {
         std::map<std::int64_t, std::vector<TrafficCounters>> traffic = {};  ///< by keys: of each communicator
     };
 
+    UpdateOnDevice* decides_there() const;
+    torch::Tensor scaled(const torch::Tensor& loss) const;
     void begin_step();
     void sum_over_ranks(std::span<double> values);
     void lay_out();
@@ -195,7 +198,7 @@ class ZeroOptimizer {
     std::optional<TrafficCounters> traffic_;  // as the step found it
     Traffic across_;                          // likewise
     std::optional<Decided> undecided_;        // the last one, until its sums are here
-    std::optional<Decided> learned_;          // the last one of which they are
+    std::deque<Decided> learned_;             // of which they are: the last one, and the one before
     std::int64_t layout_ = 0;                 // the storage's, when the spans were made
     std::optional<Replays> updates_, passes_;
     bool reduced_in_passes_ = false;      // this step's gradients, by passes()

@@ -206,7 +206,7 @@ torch::Tensor BertModel::first_tokens(const PackedInput& input, const ForwardCon
         const auto part = [layer, first_only, its_context = context.within(*layer)](const torch::Tensor& in) {
             return first_only ? layer->first_tokens(in, its_context) : layer->forward(in, its_context);
         };
-        x = how.recomputes ? recomputed(part, x, trains(*layer)) : part(x);
+        x = how.recomputes ? recomputed({part, trains(*layer), layer->attention->self->dropout > 0}, x) : part(x);
     }
     return how.whole ? first_rows(x, *context.layout) : x;
 }
@@ -230,6 +230,10 @@ NamedTensors BertForSequenceClassification::named_parameter_list() const {
 
 bool BertForSequenceClassification::has_fixed_calls() const {
     return flash_attention_takes(config_.hidden_size / config_.num_attention_heads);
+}
+
+bool BertForSequenceClassification::has_fixed_recomputed_calls() const {
+    return config_.attention_probs_dropout_prob == 0;
 }
 
 FolderWriter BertForSequenceClassification::folder_writer(const std::filesystem::path& tokenizer_source) const {
@@ -260,10 +264,10 @@ torch::Tensor BertForSequenceClassification::fixed_part(const Input& any_input) 
     return bert_->first_tokens(input, context, {.whole = true, .recomputes = false, .reads = reading});
 }
 
-torch::Tensor BertForSequenceClassification::forward_from(const torch::Tensor& fixed,
-                                                          const std::vector<std::int64_t>& sample_positions,
+torch::Tensor BertForSequenceClassification::forward_from(const FixedInput& fixed,
                                                           const std::optional<DropoutKey>& dropout) {
-    return head(fixed, {nullptr, make_pooled_layout(sample_positions), dropout, dropout_in_frozen()});
+    const LayoutPointer pooled = make_pooled_layout(fixed.sample_positions, fixed.pooled);
+    return head(fixed.rows, {nullptr, pooled, dropout, dropout_in_frozen()});
 }
 
 /// What follows the encoder.

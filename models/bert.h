@@ -34,12 +34,12 @@ class BertForSequenceClassification : public torch::nn::Module, public Model {
     /// encoders hardly ever, take other paths through MKL, whose last bits differ.
     std::optional<std::int64_t> fixed_width() const override;
     torch::Tensor fixed_part(const Input& input) override;
-    torch::Tensor forward_from(const torch::Tensor& fixed, const std::vector<std::int64_t>& sample_positions,
-                               const std::optional<DropoutKey>& dropout) override;
+    torch::Tensor forward_from(const FixedInput& fixed, const std::optional<DropoutKey>& dropout) override;
 
     NamedTensors named_parameter_list() const override;
 
     bool has_fixed_calls() const override;
+    bool has_fixed_recomputed_calls() const override;
 
     /// hf_folder.h's save_model.
     FolderWriter folder_writer(const std::filesystem::path& tokenizer_source) const override;

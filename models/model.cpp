@@ -21,8 +21,7 @@ torch::Tensor Model::fixed_part(const Input&) {
     return {};
 }
 
-torch::Tensor Model::forward_from(const torch::Tensor&, const std::vector<std::int64_t>&,
-                                  const std::optional<DropoutKey>&) {
+torch::Tensor Model::forward_from(const FixedInput&, const std::optional<DropoutKey>&) {
     STRATA_CHECK(false, "this model has no part that is fixed");
     return {};
 }

@@ -48,9 +48,8 @@ class Model {
     /// They themselves, [B, fixed_width()], without gradient.
     virtual torch::Tensor fixed_part(const Input& input);
 
-    /// What forward gives, from them. `sample_positions` as in the input.
-    virtual torch::Tensor forward_from(const torch::Tensor& fixed, const std::vector<std::int64_t>& sample_positions,
-                                       const std::optional<DropoutKey>& dropout);
+    /// What forward gives, from them.
+    virtual torch::Tensor forward_from(const FixedInput& fixed, const std::optional<DropoutKey>& dropout);
 
     /// In registration order, the input's side first; the tensors are the parameters themselves. Tied weights are there
     /// under each of their names.
@@ -93,6 +92,8 @@ class Model {
     /// Whether a pass on a GPU, in 16 bits, makes the same calls for all batches of one shape, and reads from memory
     /// what differs: then it can be captured in a CUDA graph.
     virtual bool has_fixed_calls() const { return false; }
+    /// Whether that is so of a pass that recomputes, too: one that draws from LibTorch's generator sets it back.
+    virtual bool has_fixed_recomputed_calls() const { return false; }
 
   protected:
     /// What `part` (a module of torch's) has is about to be read.

@@ -122,4 +122,16 @@ PackedInput with_tensors(PackedInput input, const std::vector<torch::Tensor>& te
     return input;
 }
 
+std::vector<torch::Tensor> tensors_of(const FixedInput& input) {
+    const LayoutTensors pooled = layout_tensors(pooled_offsets(input.sample_positions.size()), input.sample_positions);
+    return {input.rows, pooled.places, pooled.borders, pooled.firsts};
+}
+
+FixedInput with_tensors(FixedInput input, const std::vector<torch::Tensor>& tensors) {
+    STRATA_CHECK(tensors.size() == 4, "{} tensors of an input", tensors.size());
+    input.rows = tensors[0];
+    input.pooled = {tensors[1], tensors[2], tensors[3]};
+    return input;
+}
+
 }  // namespace strata::models

@@ -41,6 +41,15 @@ struct PackedInput {
                                     std::vector<std::int64_t> sample_positions);
 };
 
+/// What a network makes of samples up to some place, to be gone on from (Model::forward_from).
+struct FixedInput {
+    torch::Tensor rows;                          // [B, width]
+    std::vector<std::int64_t> sample_positions;  // B, as in the batch
+    LayoutTensors pooled = {};                   // of its layout, beside rows on a GPU; undefined: not sent yet
+
+    std::int64_t sequences() const { return rows.size(0); }
+};
+
 class PackedLayout {
   public:
     /// make_layout() and make_pooled_layout().
@@ -79,5 +88,7 @@ LayoutPointer make_pooled_layout(std::vector<std::int64_t> sample_positions, Lay
 /// All tensors that a GPU reads of an input that lies on the CPU; and the input with what they have become there.
 std::vector<torch::Tensor> tensors_of(const PackedInput& input);
 PackedInput with_tensors(PackedInput input, const std::vector<torch::Tensor>& tensors);
+std::vector<torch::Tensor> tensors_of(const FixedInput& input);
+FixedInput with_tensors(FixedInput input, const std::vector<torch::Tensor>& tensors);
 
 }  // namespace strata::models

@@ -10,24 +10,22 @@
 namespace strata::models {
 namespace {
 
-using Part = std::function<torch::Tensor(const torch::Tensor&)>;
-
 struct Kept : torch::CustomClassHolder {
-    explicit Kept(Part its_part) : part(std::move(its_part)) {}
-    Part part;
+    explicit Kept(RecomputedPart its_part) : part(std::move(its_part)) {}
+    RecomputedPart part;
 };
 
 /// How far the generator has come from which LibTorch's own operators draw on a GPU (flash_attention.h). On the CPU
 /// nothing draws.
-std::int64_t place_of_generator(torch::Device device) {
-    if (!device.is_cuda()) return 0;
+std::int64_t place_of_generator(const RecomputedPart& part, torch::Device device) {
+    if (!part.draws || !device.is_cuda()) return 0;
     auto generator = at::globalContext().defaultGenerator(device);
     const std::lock_guard lock(generator.mutex());
     return static_cast<std::int64_t>(generator.get_offset());
 }
 
-void set_generator(torch::Device device, std::int64_t place) {
-    if (!device.is_cuda()) return;
+void set_generator(const RecomputedPart& part, torch::Device device, std::int64_t place) {
+    if (!part.draws || !device.is_cuda()) return;
     auto generator = at::globalContext().defaultGenerator(device);
     const std::lock_guard lock(generator.mutex());
     generator.set_offset(static_cast<std::uint64_t>(place));
@@ -41,8 +39,8 @@ class Recomputed : public torch::autograd::Function<Recomputed> {
                                  const torch::Tensor& /*anchor*/, const c10::intrusive_ptr<Kept>& kept) {
         context->save_for_backward({x});
         context->saved_data["kept"] = torch::IValue::make_capsule(kept);
-        context->saved_data["drawn"] = place_of_generator(x.device());
-        return kept->part(x);
+        context->saved_data["drawn"] = place_of_generator(kept->part, x.device());
+        return kept->part.of(x);
     }
 
     static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
@@ -52,10 +50,11 @@ class Recomputed : public torch::autograd::Function<Recomputed> {
         const auto capsule = context->saved_data["kept"].toCapsule();
         {
             const torch::AutoGradMode with_graph(true);
-            const std::int64_t drawn = place_of_generator(x.device());
-            set_generator(x.device(), context->saved_data["drawn"].toInt());
-            const torch::Tensor out = static_cast<const Kept&>(*capsule).part(x);
-            set_generator(x.device(), drawn);
+            const RecomputedPart& part = static_cast<const Kept&>(*capsule).part;
+            const std::int64_t drawn = place_of_generator(part, x.device());
+            set_generator(part, x.device(), context->saved_data["drawn"].toInt());
+            const torch::Tensor out = part.of(x);
+            set_generator(part, x.device(), drawn);
             // Leaves the parameters' gradients where every backward pass does.
             torch::autograd::backward({out}, {grads[0]});
         }
@@ -65,9 +64,9 @@ class Recomputed : public torch::autograd::Function<Recomputed> {
 
 }  // namespace
 
-torch::Tensor recomputed(const Part& part, const torch::Tensor& x, bool trains) {
-    if (!torch::GradMode::is_enabled() || !(trains || x.requires_grad())) return part(x);
-    const torch::Tensor anchor = torch::empty({0}, x.options()).set_requires_grad(trains);
+torch::Tensor recomputed(const RecomputedPart& part, const torch::Tensor& x) {
+    if (!torch::GradMode::is_enabled() || !(part.trains || x.requires_grad())) return part.of(x);
+    const torch::Tensor anchor = torch::empty({0}, x.options()).set_requires_grad(part.trains);
     return Recomputed::apply(x, anchor, c10::make_intrusive<Kept>(part));
 }
 

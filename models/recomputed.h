@@ -9,9 +9,13 @@
 
 namespace strata::models {
 
-/// part(x). `part` is kept until backward and must give the same again. `trains`: whether it has parameters that want
-/// gradients. Where nothing wants any, it is called and no more.
-torch::Tensor recomputed(const std::function<torch::Tensor(const torch::Tensor&)>& part, const torch::Tensor& x,
-                         bool trains);
+struct RecomputedPart {
+    std::function<torch::Tensor(const torch::Tensor&)> of;  ///< kept until backward; must give the same again
+    bool trains = false;                                    ///< has parameters that want gradients
+    bool draws = false;  ///< LibTorch's operators draw in it on a GPU: that generator is set back, not in a capture
+};
+
+/// part.of(x). Where nothing wants gradients, it is called and no more.
+torch::Tensor recomputed(const RecomputedPart& part, const torch::Tensor& x);
 
 }  // namespace strata::models

@@ -4,6 +4,7 @@
 
 #include "optim/fused_update.h"
 #include "optim/host_device.h"
+#include "optim/loss_scale.h"
 
 #include <cmath>
 #include <cstdint>
@@ -37,6 +38,14 @@ STRATA_HOST_DEVICE UpdateControl decide(const double* sums, std::int64_t groups,
     const double clip = terms.max_norm > 0 ? terms.max_norm / (norm + clip_epsilon) : 1.0;
     return {static_cast<float>((clip < 1.0 ? clip : 1.0) / terms.loss_scale),
             is_finite(norm) && is_finite(sums[groups])};
+}
+
+/// The same by a scale that lies where it is decided (null: gradients hold none), and what follows for the scale.
+STRATA_HOST_DEVICE UpdateControl decide(const double* sums, std::int64_t groups, double max_norm, LossScale* scale) {
+    const double held = scale == nullptr ? 1.0 : static_cast<double>(scale->scale);
+    const UpdateControl control = decide(sums, groups, DecisionTerms{max_norm, held});
+    if (scale != nullptr) scale->step(control.finite);
+    return control;
 }
 
 }  // namespace strata::optim

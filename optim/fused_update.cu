@@ -43,9 +43,9 @@ __global__ void __launch_bounds__(kernel_threads)
 }
 
 /// One thread: the sums are added up in the order of groups, as the host does it.
-__global__ void decide_kernel(const double* sums, std::int64_t groups, const DecisionTerms* terms,
+__global__ void decide_kernel(const double* sums, std::int64_t groups, const double* max_norm, LossScale* scale,
                               UpdateControl* control) {
-    *control = decide(sums, groups, *terms);
+    *control = decide(sums, groups, *max_norm, scale);
 }
 
 /// Blocks stride over the work, so the limit is only there to keep the grid's size a legal one.
@@ -91,9 +91,9 @@ void fused_update_cuda(OptimizerKind kind, const UpdateTables& tables, CUstream_
     throw std::logic_error("LAMB's update has two phases");
 }
 
-void decide_cuda(const double* sums, std::int64_t groups, const DecisionTerms* terms, UpdateControl* control,
-                 CUstream_st* stream) {
-    decide_kernel<<<1, 1, 0, stream>>>(sums, groups, terms, control);
+void decide_cuda(const double* sums, std::int64_t groups, const double* max_norm, LossScale* scale,
+                 UpdateControl* control, CUstream_st* stream) {
+    decide_kernel<<<1, 1, 0, stream>>>(sums, groups, max_norm, scale, control);
     STRATA_CUDA_CHECK(cudaGetLastError());
 }
 

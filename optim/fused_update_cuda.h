@@ -22,9 +22,10 @@ namespace strata::optim {
 void fused_update_cuda(OptimizerKind kind, const UpdateTables& tables, CUstream_st* stream);
 
 /// One launch: decides from `sums` (decision.h: one for each of `groups`, then the loss) what passes after it read as
-/// tables.control. All of it, `terms` too, lies in device memory.
-void decide_cuda(const double* sums, std::int64_t groups, const DecisionTerms* terms, UpdateControl* control,
-                 CUstream_st* stream);
+/// tables.control. In fp16 `scale` is the loss's, which it steps; else null. All of it, `max_norm` too, lies in device
+/// memory.
+void decide_cuda(const double* sums, std::int64_t groups, const double* max_norm, LossScale* scale,
+                 UpdateControl* control, CUstream_st* stream);
 
 /// One launch, after an update that measured: GroupTelemetry for each of the bins (group_bins), written to `telemetry`.
 void telemetry_cuda(const UpdateTables& tables, const TileBins& groups, GroupTelemetry* telemetry, CUstream_st* stream);

@@ -18,14 +18,24 @@ std::int64_t longest_of(const Corpus& corpus) {
     return longest;
 }
 
+/// Of the head alone, in place of a bucket's number of tokens.
+constexpr std::int64_t shape_of_heads = 0;
+
+/// With rows of zeros behind its own.
+models::FixedInput with_dummies(models::FixedInput input, std::int64_t rows) {
+    const std::int64_t dummies = rows - input.sequences();
+    input.rows = torch::cat({input.rows, torch::zeros({dummies, input.rows.size(1)}, input.rows.options())});
+    input.sample_positions.resize(static_cast<std::size_t>(rows), -1);
+    return input;
+}
+
 }  // namespace
 
 std::string why_passes_are_direct(const Config& config, const optim::Plan& plan, const models::Model& model) {
     if (plan.compute == optim::ComputeType::fp32) return "in fp32 attention goes sequence by sequence";
-    if (plan.compute == optim::ComputeType::fp16) return "in fp16 the host scales the loss";
-    if (plan.zero_stage != 1) return "zero_stage 2 takes gradients out of the model";
-    if (config.gradient_checkpointing) return "gradient_checkpointing draws a layer's dropout twice";
     if (!model.has_fixed_calls()) return "LibTorch has no flash attention for this network";
+    if (config.gradient_checkpointing && !model.has_fixed_recomputed_calls())
+        return "gradient_checkpointing draws attention's dropout twice (attention_probs_dropout_prob is not 0)";
     if (!has_pass_recordings()) return "this strata was built without LibTorch's CUDA half";
     return "";
 }
@@ -61,33 +71,54 @@ std::int64_t CapturedPasses::bucket(std::span<const std::int64_t> samples) const
 }
 
 const torch::Tensor& CapturedPasses::make(std::span<const std::int64_t> samples, std::int64_t rank,
-                                          const models::DropoutKey& dropout) {
-    const std::int64_t shape = bucket(samples);
-    const Inputs own = inputs_of(samples, rank, shape, dropout);
+                                          const models::DropoutKey& dropout, const FrozenOutputs* outputs) {
+    const std::int64_t shape = outputs == nullptr ? bucket(samples) : shape_of_heads;
+    const Inputs own = inputs_of(samples, rank, shape, dropout, outputs);
     auto& fixed = fixed_[shape];
     if (!fixed) fixed = std::make_unique<models::FixedTensors>(own.tensors, device_, stream_);
     fixed->send(own.tensors);
-    models::seed_flash_attention(device_, dropout, own.batches.front().sample_positions.front());
+    const std::int64_t first =
+        std::visit([](const auto& its) { return its.sample_positions.front(); }, own.batches.front());
+    models::seed_flash_attention(device_, dropout, std::max<std::int64_t>(first, 0));  // a dummy's is -1
     optimizer_.passes(shape, [&] { run(own, fixed->there(), dropout); });
     return loss_;
 }
 
+CapturedPasses::Padded CapturedPasses::padded(std::span<const std::int64_t> samples, const data::Positions& positions,
+                                              std::int64_t shape, const FrozenOutputs* outputs) const {
+    if (outputs != nullptr) return with_dummies(outputs->rows(samples, positions), batch_.per_device);
+    const Batch batch = experiment_.train->batch(samples, positions);
+    return buckets_.padded(std::get<models::PackedInput>(batch.input), shape);
+}
+
 CapturedPasses::Inputs CapturedPasses::inputs_of(std::span<const std::int64_t> samples, std::int64_t rank,
-                                                 std::int64_t bucket, const models::DropoutKey& dropout) const {
+                                                 std::int64_t shape, const models::DropoutKey& dropout,
+                                                 const FrozenOutputs* outputs) const {
     Inputs inputs;
     inputs.tensors.push_back(models::step_key_tensor(dropout));
     const std::vector<std::int64_t> lengths = experiment_.train->lengths_of(samples);
     for (std::int64_t turn = 0; turn < batch_.accumulation; ++turn) {
         const data::Positions own = data::micro_batch(batch_, lengths, turn)[static_cast<std::size_t>(rank)];
-        const Batch batch = experiment_.train->batch(data::samples_at(samples, own), own);
-        const models::PackedInput padded = buckets_.padded(std::get<models::PackedInput>(batch.input), bucket);
-        const models::Targets targets = models::make_targets(
-            batch.labels, experiment_.regression(), 1.0 / static_cast<double>(samples.size()), buckets_.sequences());
-        for (const torch::Tensor& tensor : models::tensors_of(padded)) inputs.tensors.push_back(tensor);
+        const std::vector<std::int64_t> its_samples = data::samples_at(samples, own);
+        const Padded batch = padded(its_samples, own, shape, outputs);
+        const auto rows = std::visit([](const auto& its) { return its.sequences(); }, batch);
+        const models::Targets targets =
+            models::make_targets(experiment_.train->labels_of(its_samples), experiment_.regression(),
+                                 1.0 / static_cast<double>(samples.size()), rows);
+        for (const torch::Tensor& tensor : std::visit([](const auto& its) { return models::tensors_of(its); }, batch))
+            inputs.tensors.push_back(tensor);
         inputs.tensors.insert(inputs.tensors.end(), {targets.labels, targets.weights});
-        inputs.batches.push_back(padded);
+        inputs.batches.push_back(batch);
     }
     return inputs;
+}
+
+torch::Tensor CapturedPasses::logits(const models::PackedInput& input, const models::DropoutKey& key) const {
+    return experiment_.model().forward(input, key);
+}
+
+torch::Tensor CapturedPasses::logits(const models::FixedInput& input, const models::DropoutKey& key) const {
+    return experiment_.model().forward_from(input, key);
 }
 
 /// What is captured: of `like` it takes shapes alone, all else from the tensors.
@@ -98,10 +129,13 @@ void CapturedPasses::run(const Inputs& like, const std::vector<torch::Tensor>& t
     const models::DropoutKey key{dropout.seed, dropout.step, tensors.front()};
     const auto count = (std::ssize(tensors) - 1) / std::ssize(like.batches);
     auto next = tensors.begin() + 1;
-    for (const models::PackedInput& batch : like.batches) {
+    for (const Padded& batch : like.batches) {
         const auto targets = next + count - 2;
-        const models::PackedInput input = models::with_tensors(batch, {next, targets});
-        const torch::Tensor logits = experiment_.model().forward(input, key);
+        const torch::Tensor logits = std::visit(
+            [&](const auto& its) {
+                return this->logits(models::with_tensors(its, {next, targets}), key);
+            },
+            batch);
         const torch::Tensor loss = models::loss_sum(logits, {targets[0], targets[1]});
         loss_.add_(loss.detach());
         optimizer_.backward(loss, &batch == &like.batches.back());

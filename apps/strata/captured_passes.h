@@ -8,9 +8,11 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <variant>
 #include <vector>
 
 #include "apps/strata/experiment.h"
+#include "apps/strata/frozen_outputs.h"
 #include "data/micro_batches.h"
 #include "dist/group_storage.h"
 #include "dist/zero_optimizer.h"
@@ -31,21 +33,27 @@ class CapturedPasses {
     CapturedPasses(const Experiment& experiment, const data::BatchShape& batch, dist::GroupStorage& storage,
                    dist::ZeroOptimizer& optimizer, CUstream_st* stream);
 
-    /// This rank's passes over the step of these samples. Returns its part of the loss, fp64 [1], which lies at one
-    /// place for good: there once the passes have been made.
+    /// This rank's passes over the step of these samples; from what is kept of them in `outputs`, if that is given.
+    /// Returns its part of the loss, fp64 [1], which lies at one place for good: there once the passes have been made.
     const torch::Tensor& make(std::span<const std::int64_t> samples, std::int64_t rank,
-                              const models::DropoutKey& dropout);
+                              const models::DropoutKey& dropout, const FrozenOutputs* outputs);
 
   private:
+    using Padded = std::variant<models::PackedInput, models::FixedInput>;
+
     /// A rank's micro-batches, padded, and all tensors that its passes read.
     struct Inputs {
-        std::vector<models::PackedInput> batches;
+        std::vector<Padded> batches;
         std::vector<torch::Tensor> tensors;  ///< the step's key; of each micro-batch its input's, labels and weights
     };
 
     std::int64_t bucket(std::span<const std::int64_t> samples) const;
-    Inputs inputs_of(std::span<const std::int64_t> samples, std::int64_t rank, std::int64_t bucket,
-                     const models::DropoutKey& dropout) const;
+    Padded padded(std::span<const std::int64_t> samples, const data::Positions& positions, std::int64_t shape,
+                  const FrozenOutputs* outputs) const;
+    Inputs inputs_of(std::span<const std::int64_t> samples, std::int64_t rank, std::int64_t shape,
+                     const models::DropoutKey& dropout, const FrozenOutputs* outputs) const;
+    torch::Tensor logits(const models::PackedInput& input, const models::DropoutKey& key) const;
+    torch::Tensor logits(const models::FixedInput& input, const models::DropoutKey& key) const;
     void run(const Inputs& like, const std::vector<torch::Tensor>& tensors, const models::DropoutKey& dropout);
 
     const Experiment& experiment_;
@@ -56,7 +64,7 @@ class CapturedPasses {
     torch::Device device_;
     models::TokenBuckets buckets_;
     torch::Tensor loss_;
-    std::map<std::int64_t, std::unique_ptr<models::FixedTensors>> fixed_;  // of each bucket
+    std::map<std::int64_t, std::unique_ptr<models::FixedTensors>> fixed_;  // of each shape
 };
 
 }  // namespace strata::app

@@ -1,10 +1,10 @@
 // The place in the configuration file of what an error is about.
 //
 // It is read off the error's text, so that optim, which makes most of them, need not know that there is a file. A
-// message begins with the stage or group that it is about, writes keys as they are, and names that users gave in quotes.
-// What cannot be known: whether a word outside quotes that is a key too ("Layer decay 1.5 is outside ...") means the
-// key, and, of several keys, which one is to blame: the first that the file sets is taken. So the line is where to look
-// first, and the message stands without it.
+// message begins with the stage or group that it is about, writes keys as they are, and names that users gave in
+// quotes. What cannot be known: whether a word outside quotes that is a key too ("Layer decay 1.5 is outside ...")
+// means the key, and, of several keys, which one is to blame: the first that the file sets is taken. So the line is
+// where to look first, and the message stands without it.
 #pragma once
 
 #include <string>

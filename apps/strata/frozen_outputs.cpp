@@ -64,9 +64,10 @@ void FrozenOutputs::take(const std::string& records) {
     }
 }
 
-torch::Tensor FrozenOutputs::rows(std::span<const std::int64_t> samples) const {
+models::FixedInput FrozenOutputs::rows(std::span<const std::int64_t> samples,
+                                       std::span<const std::int64_t> positions) const {
     const std::vector<std::int64_t> indexes(samples.begin(), samples.end());
-    return rows_.index_select(0, torch::tensor(indexes, torch::kInt64));
+    return {rows_.index_select(0, torch::tensor(indexes, torch::kInt64)), {positions.begin(), positions.end()}};
 }
 
 }  // namespace strata::app

@@ -35,8 +35,8 @@ class FrozenOutputs {
     /// computes what is not. Returns how many samples the ranks had to compute together. Collective.
     std::int64_t keep(std::span<const std::int64_t> batch, const std::vector<std::span<const std::int64_t>>& own);
 
-    /// Kept rows, [samples, width].
-    torch::Tensor rows(std::span<const std::int64_t> samples) const;
+    /// Kept rows of samples from that place of the step's global batch on.
+    models::FixedInput rows(std::span<const std::int64_t> samples, std::span<const std::int64_t> positions) const;
 
     /// How many samples are kept, of all.
     std::int64_t kept() const { return kept_count_; }

@@ -134,8 +134,8 @@ int main(int argc, char** argv) {
     strata::forget_old_products();
     strata::models::keep_tensors_in_heap();
     const int exit_code = strata::app::run(argc, argv);
-    // All that Strata opened is closed. What LibTorch does after main is to forget its operators one by one, which takes
-    // longer than many a command.
+    // All that Strata opened is closed. What LibTorch does after main is to forget its operators one by one, which
+    // takes longer than many a command.
     std::fflush(nullptr);
     std::_Exit(exit_code);
 }

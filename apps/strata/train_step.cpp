@@ -78,13 +78,12 @@ MadeStep TrainStep::make(std::int64_t step, bool telemetry, bool next,
     }
     // Outputs of a frozen backbone are exchanged between forward passes, and a rank may have none of those.
     if (frozen_outputs_.on()) optimizer_.await_parameters();
-    const bool fixed_shapes = passes_ && !frozen_outputs_.on();
     dist::StepInput input{.step = step, .max_grad_norm = config_.max_grad_norm, .telemetry = telemetry};
     // What is replayed whole waits for whole parameters.
-    input.leaves_gather = next && config_.overlap_comm && !fixed_shapes;
+    input.leaves_gather = next && config_.overlap_comm && !passes_;
     input.leaves_report = next;
     std::vector<Loss> losses;
-    if (fixed_shapes) {
+    if (passes_) {
         losses.push_back({communicator_.rank(), passes_of_fixed_shape(step, made.work)});
     } else {
         storage_.zero_gradients();
@@ -145,8 +144,9 @@ torch::Tensor TrainStep::loss_of(const MicroBatch& part, const models::DropoutKe
     torch::Tensor logits;
     std::vector<double> labels;
     if (frozen_outputs_.on()) {
-        logits = experiment_.model().forward_from(models::sent(frozen_outputs_.rows(part.samples), device_),
-                                                  part.positions, dropout);
+        models::FixedInput kept = frozen_outputs_.rows(part.samples, part.positions);
+        kept.rows = models::sent(kept.rows, device_);
+        logits = experiment_.model().forward_from(kept, dropout);
         labels = experiment_.train->labels_of(part.samples);
     } else {
         Batch batch = batch_of(part, work);
@@ -167,13 +167,27 @@ models::DropoutKey TrainStep::dropout_key(std::int64_t step) const {
     return {static_cast<std::uint64_t>(config_.seed), step};
 }
 
+/// What a frozen backbone makes of the step's samples, while that is kept.
+void TrainStep::keep_outputs(Samples batch, const std::vector<MicroBatch>& own, StepWork& work) {
+    if (!frozen_outputs_.on()) return;
+    const PhaseTimer timer(work.forward_seconds);
+    std::vector<Samples> parts;
+    for (const MicroBatch& part : own) {
+        if (!part.samples.empty()) parts.push_back(part.samples);
+    }
+    work.backbone_samples = frozen_outputs_.keep(batch, parts);
+}
+
 /// As forward_backward, in calls that can be captured. Returns the loss of all of them.
 torch::Tensor TrainStep::passes_of_fixed_shape(std::int64_t step, StepWork& work) {
     const Samples batch = samples_of(step, work);
-    for (const MicroBatch& part : own_micro_batches(batch)) work.own_samples += std::ssize(part.samples);
+    const std::vector<MicroBatch> own = own_micro_batches(batch);
+    for (const MicroBatch& part : own) work.own_samples += std::ssize(part.samples);
     communicator_.activity().enter_part("forward and backward");
+    keep_outputs(batch, own, work);
     const PhaseTimer timer(work.forward_seconds);
-    const torch::Tensor loss = passes_->make(batch, communicator_.rank(), dropout_key(step));
+    const torch::Tensor loss = passes_->make(batch, communicator_.rank(), dropout_key(step),
+                                             frozen_outputs_.on() ? &frozen_outputs_ : nullptr);
     communicator_.activity().enter_part("optimizer");
     return loss;
 }
@@ -185,14 +199,7 @@ std::vector<TrainStep::Loss> TrainStep::forward_backward(std::int64_t step, Step
     const models::DropoutKey dropout = models::key_on(dropout_key(step), device_);
     const data::Positions& first = own.front().positions;
     models::seed_flash_attention(device_, dropout, first.empty() ? 0 : first.front());
-    if (frozen_outputs_.on()) {
-        const PhaseTimer timer(work.forward_seconds);
-        std::vector<Samples> parts;
-        for (const MicroBatch& part : own) {
-            if (!part.samples.empty()) parts.push_back(part.samples);
-        }
-        work.backbone_samples = frozen_outputs_.keep(batch, parts);
-    }
+    keep_outputs(batch, own, work);
     std::vector<Loss> losses;
     for (const MicroBatch& part : own) {
         torch::Tensor loss;

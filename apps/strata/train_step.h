@@ -89,6 +89,7 @@ class TrainStep {
     data::BatchShape batch_shape() const;
     Samples samples_of(std::int64_t step, StepWork& work);
     models::DropoutKey dropout_key(std::int64_t step) const;
+    void keep_outputs(Samples batch, const std::vector<MicroBatch>& own, StepWork& work);
     torch::Tensor passes_of_fixed_shape(std::int64_t step, StepWork& work);
     std::vector<Loss> forward_backward(std::int64_t step, StepWork& work);
     std::vector<double> read(const std::vector<Loss>& losses) const;

@@ -350,8 +350,7 @@ void Trainer::resume(const std::filesystem::path& checkpoint) {
     }
     find_best_model(checkpoint);
     step_.optimizer().gather_parameters();
-    auto& scale = step_.optimizer().loss_scale();
-    if (scale && progress_.loss_scale) scale = progress_.loss_scale;
+    if (step_.optimizer().loss_scale() && progress_.loss_scale) step_.optimizer().set_loss_scale(*progress_.loss_scale);
     step_.buffers().adopt();
 }
 

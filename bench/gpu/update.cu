@@ -147,7 +147,7 @@ class Update {
         tables_.tile_count = tiles.back();
         bins_ = {on_device(memory_[4], group_bins(spans, count)), groups};
         sums_ = on_device(memory_[5], std::vector<double>(count + 1, 0.0));
-        terms_ = on_device(memory_[6], std::vector<DecisionTerms>(1, {1.0, 1.0}));
+        max_norm_ = on_device(memory_[6], std::vector<double>(1, 1.0));
         tile_sums_ = memory_[7].at_least(static_cast<std::size_t>(tiles.back()) * sizeof(SumPair));
     }
 
@@ -157,7 +157,7 @@ class Update {
         UpdateTables measured = tables_;
         measured.tile_sums = reinterpret_cast<SumPair*>(tile_sums_);
         square_sums_cuda(measured, bins_, const_cast<double*>(sums_), stream);
-        decide_cuda(sums_, groups_, terms_, const_cast<UpdateControl*>(tables_.control), stream);
+        decide_cuda(sums_, groups_, max_norm_, nullptr, const_cast<UpdateControl*>(tables_.control), stream);
         update(stream);
     }
 
@@ -167,7 +167,7 @@ class Update {
     UpdateTables tables_;
     TileBins bins_;
     const double* sums_ = nullptr;
-    const DecisionTerms* terms_ = nullptr;
+    const double* max_norm_ = nullptr;
     std::byte* tile_sums_ = nullptr;
 };
 

@@ -12,6 +12,7 @@
 #include "nccl_stand_in.h"
 #include "optim/cuda_handles.h"
 #include "tests/optim/update_twins.h"
+#include "tests/support/torch_in_stream.h"
 #include "training_support.h"
 
 namespace strata::dist::testing {
@@ -115,8 +116,7 @@ TEST_P(NcclTraining, CopiesOfTheStateGiveTheBitsOfTheCpu) {
     }
 }
 
-/// Gradients leave after each of two micro-batches. Scratch memory is used again in the order of the stream, which
-/// LibTorch's operators on the host do not know: each gradient waits for it before it is put there.
+/// Gradients leave after each of two micro-batches, and scratch memory is used again in the order of the stream.
 TEST_P(NcclTraining, StageTwoGivesTheBitsOfTheCpu) {
     if (GetParam() == optim::OptimizerKind::lamb) GTEST_SKIP() << "its trust ratios are sums in another order";
     optim::Plan made = plan(mpi_.size());
@@ -124,16 +124,12 @@ TEST_P(NcclTraining, StageTwoGivesTheBitsOfTheCpu) {
     made.micro_batches = 2;
     Training on_cpu(awkward_groups(), made, mpi_, buckets());
     Training on_gpu(awkward_groups(), made, gpu_.communicator(), buckets(), Memory::cuda);
-    for (const auto& [name, parameter] : on_gpu.model.parameters()) {
-        if (!parameter.requires_grad()) continue;
-        parameter.register_hook([](const torch::Tensor& gradient) {
-            optim::wait_for(nullptr);
-            return gradient;
-        });
-    }
     for (std::int64_t step = 0; step < 4; ++step) {
         on_cpu.train(step);
-        train_on_gpu(on_gpu, step, 0.0);
+        {
+            const testing_support::TorchInStream in_stream(nullptr);
+            train_on_gpu(on_gpu, step, 0.0);
+        }
         ASSERT_EQ(bits_of(on_gpu.model.parameters()), bits_of(on_cpu.model.parameters())) << "step " << step;
     }
 }
@@ -184,6 +180,19 @@ TEST_P(NcclTraining, AnUpdateDoesNotStopTheHost) {
         on_gpu_.zero.await_parameters();
         optim::wait_for(nullptr);
         ASSERT_LT(distance(on_gpu_.model.parameters(), on_cpu_.model.parameters()), 1e-6) << "step " << step;
+    }
+}
+
+/// A step that is logged or saved, or ends a stage, waits for itself: the one before is still to be had.
+TEST_P(NcclTraining, AnOpenReportOutlastsAStepThatWaits) {
+    StepReport open = train_on_gpu(on_gpu_, 0, 0.05, {.leaves_report = true});
+    EXPECT_FALSE(open.settled);
+    const StepReport report = train_on_gpu(on_gpu_, 1, 0.05);
+    on_gpu_.zero.settle(open);
+    for (const StepReport& each : {open, report}) {
+        const StepReport expected = on_cpu_.train(each.step, 0.05);
+        EXPECT_NEAR(each.loss, expected.loss, 1e-6);
+        EXPECT_NEAR(each.grad_norm, expected.grad_norm, 1e-6 * expected.grad_norm);
     }
 }
 

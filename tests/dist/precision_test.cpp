@@ -107,7 +107,7 @@ class Precision : public ::testing::Test {
     void expect_like_plain_torch(const optim::Plan& plan) {
         Training run(awkward_groups(), plan, communicator_);
         Reference reference(run.groups, scalar_type(plan.compute));
-        if (run.zero.loss_scale()) run.zero.loss_scale()->scale = reference.scale();
+        if (run.zero.loss_scale()) run.zero.set_loss_scale({reference.scale()});
         for (std::int64_t step = 0; step < 10; ++step) {
             const StepReport report = run.train(step);
             const double expected = reference.train(run.shares());
@@ -160,7 +160,7 @@ TEST_F(Precision, CostsWhatThePlanSays) {
     for (const ComputeType type : {ComputeType::fp32, ComputeType::bf16, ComputeType::fp16}) {
         for (const auto& [stage, micro_batches] : {std::pair{1, 1}, {1, 2}, {2, 1}, {2, 2}}) {
             Training run(awkward_groups(), plan_in(type, ranks(), stage, micro_batches), communicator_);
-            if (run.zero.loss_scale()) run.zero.loss_scale()->scale = 1.0F;  // so that no update is skipped
+            if (run.zero.loss_scale()) run.zero.set_loss_scale({1.0F});  // so that no update is skipped
             const StepReport report = run.train(0);
             const optim::StepTraffic traffic = traffic_per_step(run.plan, 0);
             const std::string what = std::string(name_of(type)) + " stage " + std::to_string(stage);
@@ -231,7 +231,7 @@ TEST_F(Precision, Fp16SkipsAndHalvesTheScaleUntilGradientsFit) {
     Training fp32(awkward_groups(), plan_in(ComputeType::fp32, ranks()), communicator_);
     ASSERT_TRUE(run.zero.loss_scale());
     EXPECT_FALSE(fp32.zero.loss_scale());
-    run.zero.loss_scale()->scale = 0x1p30F;
+    run.zero.set_loss_scale({0x1p30F});
     const std::string parameters = bits_of(run.model.parameters());
     const std::string masters = bits_of(run.zero.full_parameters(run.model.parameters()));
     int skipped = 0;

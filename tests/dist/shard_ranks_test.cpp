@@ -202,7 +202,7 @@ class ShardedPrecision : public Sharded,
     }
     std::unique_ptr<Training> training(const optim::Plan& made, ZeroOptions options = small_buckets) {
         auto run = std::make_unique<Training>(groups_, made, block(made.owners()), options);
-        if (run->zero.loss_scale()) run->zero.loss_scale()->scale = 1024.0F;
+        if (run->zero.loss_scale()) run->zero.set_loss_scale({1024.0F});
         return run;
     }
     static NamedParameters masters(Training& run) { return run.zero.full_parameters(run.model.parameters()); }

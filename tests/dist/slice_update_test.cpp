@@ -178,7 +178,7 @@ TEST_P(SliceUpdates, DecideWithoutTheHost) {
     for (const bool counts : {true, false}) {
         const double loss = 0.75;
         const std::int64_t waits = testing_support::host_waits();
-        there.send({hypers, {0.5, 2.0}, loss});
+        there.send({hypers, 0.5, loss});
         const BufferView sums = there.start_sums(counts);
         EXPECT_EQ(sums.count, std::ssize(plan_.groups) + 1);
         there.decide();
@@ -201,8 +201,9 @@ TEST_P(SliceUpdates, DoWhatWasDecided) {
     for (const double loss : {std::nan(""), 1.0}) {
         const auto hypers = optim::make_hypers(plan_, 0, group_steps_);
         optim::copy_bytes(loss_there, &loss, sizeof(loss), nullptr);
+        there.set_loss_scale({2.0F, 1999});
         const std::int64_t waits = testing_support::host_waits();
-        there.send({hypers, {0.5, 2.0}, -1.0, loss_there});
+        there.send({hypers, 0.5, -1.0, loss_there});
         there.start_sums(true);
         there.decide();
         if (lamb) {
@@ -215,6 +216,9 @@ TEST_P(SliceUpdates, DoWhatWasDecided) {
         EXPECT_EQ(testing_support::host_waits(), waits);
         const std::span<const double> sums = there.sums();
         if (!std::isnan(loss)) update(*cpu_, optim::decide(sums.data(), std::ssize(sums) - 1, {0.5, 2.0}), {});
+        float scale = 0;
+        optim::copy_bytes(&scale, there.loss_scale(), sizeof(scale), nullptr);
+        EXPECT_EQ(scale, std::isnan(loss) ? 1.0F : 4.0F) << "of the next backward pass";
         if (lamb) {  // whose trust ratios are sums in another order
             EXPECT_THAT(fetch(0), ::testing::Pointwise(::testing::FloatNear(1e-6F), host_.param));
         } else {

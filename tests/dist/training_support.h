@@ -62,6 +62,7 @@ class Model {
 struct StepExtras {
     bool leaves_gather = false;
     bool telemetry = false;
+    bool leaves_report = false;
 };
 
 /// A model under ZeroOptimizer.
@@ -92,6 +93,7 @@ struct Training {
         }
         StepInput input{.step = step, .max_grad_norm = max_norm, .loss = own_loss, .telemetry = extras.telemetry};
         input.leaves_gather = extras.leaves_gather;
+        input.leaves_report = extras.leaves_report;
         if (plan.deterministic) input.micro_losses = losses;
         return zero.step(input);
     }

@@ -1,6 +1,7 @@
 // Updates that are captured in a CUDA graph and replayed, over NCCL, against the same made directly; all of it over
-// stand-ins (tests/support/cuda_stand_in.h, nccl_stand_in.h). Forward and backward run on the host, so each step first
-// waits for the stream.
+// stand-ins (tests/support/cuda_stand_in.h, nccl_stand_in.h). Forward and backward passes are LibTorch's, on the host,
+// in the order of the stream and in its graphs (torch_in_stream.h); each step first waits for it.
+#include <ATen/ops/from_blob.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -13,6 +14,7 @@
 #include "optim/cuda_graph.h"
 #include "optim/cuda_handles.h"
 #include "tests/optim/update_twins.h"
+#include "tests/support/torch_in_stream.h"
 #include "training_support.h"
 
 namespace strata::dist::testing {
@@ -31,11 +33,12 @@ struct Way {
     int owners = 0;       // of a copy of the state; 0: all ranks
     bool rounds = false;  // stochastically
     bool passes = false;  // captured as well
+    int stage = 1;        // ZeRO's; under 2 of two micro-batches
 };
 
 void PrintTo(const Way& way, std::ostream* out) {
     *out << optim::optimizer_name(way.kind) << ", " << static_cast<int>(way.compute) << (way.overlap ? ", overlap" : "")
-         << (way.owners > 0 ? ", copies" : "") << (way.passes ? ", passes" : "")
+         << (way.owners > 0 ? ", copies" : "") << (way.passes ? ", passes" : "") << (way.stage == 2 ? ", stage 2" : "")
          << (way.rounds ? ", rounded stochastically" : "");
 }
 
@@ -43,14 +46,14 @@ void PrintTo(const Way& way, std::ostream* out) {
 class OnGpu {
   public:
     OnGpu(optim::Plan plan, const Way& way, bool cuda_graph)
-        : captures_passes_(cuda_graph && way.passes),
+        : as_one_piece_(way.passes),
           training_(awkward_groups(), with_copies(std::move(plan), way), ranks(way),
                     {.reduce_bytes = 1024,
                      .gather_bytes = 2048,
                      .overlap = way.overlap,
                      .stream = stream_.get(),
                      .cuda_graph = cuda_graph,
-                     .pass_recordings = pass_recordings()},
+                     .pass_recordings = pass_recordings(cuda_graph && way.passes)},
                     Memory::cuda) {}
 
     /// `factor`: what the loss is multiplied by; infinity for a step that is skipped.
@@ -58,14 +61,18 @@ class OnGpu {
         optim::wait_for(stream_.get());
         training_.storage.enter(step);
         const auto kernels = kernel_launches();
-        const torch::Tensor loss = passes(factor);
+        factor_.fill_(factor);
         StepInput input{.step = step, .max_grad_norm = max_norm, .telemetry = extras.telemetry};
-        // Somewhere else at each step, as an allocator would have it.
-        auto* const place = reinterpret_cast<double*>(losses_.at_least(64 * sizeof(double))) + step % 64;
-        const auto value = loss.item<double>();
-        optim::copy_bytes(place, &value, sizeof(value), stream_.get());
-        input.loss_there = place;
+        {
+            const testing_support::TorchInStream in_stream(stream_.get());
+            passes();
+            // Somewhere else at each step, as an allocator would have it.
+            const torch::Tensor place = places_.narrow(0, step % 64, 1);
+            place.copy_(loss_);
+            input.loss_there = place.const_data_ptr<double>();
+        }
         input.leaves_gather = extras.leaves_gather;
+        input.leaves_report = extras.leaves_report;
         const StepReport report = training_.zero.step(input);
         kernels_ = kernel_launches() - kernels;
         optim::wait_for(stream_.get());
@@ -84,26 +91,23 @@ class OnGpu {
     std::int64_t kernels() const { return kernels_; }  // that the last step launched
 
   private:
-    torch::Tensor loss(double factor) {
-        return training_.model.loss(training_.communicator.rank(), training_.communicator.size()) * factor;
-    }
-    /// A replay has no gradients to bring but those that the host makes beforehand: of passes it is the reductions that
-    /// are captured here.
-    torch::Tensor passes(double factor) {
-        const auto made = [&](const auto& backward) {
+    /// All that differs from step to step lies in memory.
+    void passes() {
+        const auto made = [&] {
             training_.storage.zero_gradients();
-            torch::Tensor sum = loss(factor);
-            backward(sum);
-            return sum;
+            loss_.zero_();
+            for (int turn = 0; turn < training_.plan.micro_batches; ++turn) {
+                const int share = turn * training_.communicator.size() + training_.communicator.rank();
+                const torch::Tensor loss = training_.model.loss(share, training_.shares()) * factor_;
+                loss_.add_(loss.detach());
+                training_.zero.backward(loss, turn + 1 == training_.plan.micro_batches);
+            }
         };
-        const auto with_reductions = [&](const torch::Tensor& sum) { training_.zero.backward(sum, true); };
-        if (!captures_passes_) return made(with_reductions);
-        const torch::Tensor sum = made([](const torch::Tensor& its) { its.backward(); });
-        training_.zero.passes(5, [&] { made(with_reductions); });
-        return sum;
+        if (as_one_piece_) return training_.zero.passes(5, made);
+        made();
     }
-    optim::ReplayedWork::MakeRecording pass_recordings() const {
-        if (!captures_passes_) return {};
+    optim::ReplayedWork::MakeRecording pass_recordings(bool captured) const {
+        if (!captured) return {};
         return [stream = stream_.get()] { return std::make_unique<optim::CudaGraph>(stream); };
     }
     static NcclOptions options(const optim::CudaStream& stream) {
@@ -120,9 +124,11 @@ class OnGpu {
         return backend_.communicator();
     }
 
-    bool captures_passes_;
+    bool as_one_piece_;
     optim::CudaStream stream_;
     optim::DeviceMemory losses_{stream_.get()};
+    torch::Tensor places_ = at::from_blob(losses_.at_least(64 * sizeof(double)), {64}, torch::kFloat64);
+    torch::Tensor loss_ = torch::zeros({1}, torch::kFloat64), factor_ = torch::ones({});
     NcclBackend backend_{nccl_stand_in(), options(stream_)};
     Training training_;
     std::int64_t kernels_ = 0;
@@ -138,6 +144,7 @@ class UpdateGraphs {
         if (way.kind == OptimizerKind::sgd) made.optimizer.momentum = 0.9;
         made.compute = way.compute;
         if (way.rounds) made.rounding_seed = 42;
+        made.zero_stage = made.micro_batches = way.stage;
         return made;
     }
     /// All groups learn from the first step on, at rates that rise and then fall to zero.
@@ -187,7 +194,8 @@ TEST_P(UpdateGraph, GivesTheBitsOfDirectUpdates) {
         const bool passes_replayed = graph.pass_replays().replayed > 0;
         if (graph.replays().replayed == 0 || passes_replayed != GetParam().passes) continue;
         EXPECT_EQ(graph_launches(), graphs + (passes_replayed ? 2 : 1));
-        EXPECT_TRUE(graph.kernels() == 0 || (GetParam().overlap && !passes_replayed)) << "step " << step;
+        const bool reduces_directly = !passes_replayed && (GetParam().overlap || GetParam().stage == 2);
+        EXPECT_TRUE(graph.kernels() == 0 || reduces_directly) << "step " << step;
     }
     // The first visits' scratch memory grows, and the count begins anew.
     EXPECT_EQ(graph.replays().recorded, 1);
@@ -250,6 +258,50 @@ TEST_F(OneUpdateGraph, LeavesTheGatherOutWhereItGoesOn) {
     EXPECT_EQ(graph.replays().recorded, 2) << "with the gather and without";
 }
 
+/// Of the stand-in: what LibTorch computes is made anew by a replay, and told to the host by none.
+TEST_F(OneUpdateGraph, HoldsWhatLibTorchComputes) {
+    const optim::CudaStream stream;
+    const torch::Tensor x = torch::ones({3}), sum = torch::zeros({});
+    const testing_support::TorchInStream in_stream(stream.get());
+    optim::CudaGraph graph(stream.get()), told(stream.get());
+    graph.record([&] { sum.copy_(torch::matmul(x, x + 1)); });
+    for (const float value : {2.0F, 3.0F}) {
+        x.fill_(value);
+        graph.replay();
+        EXPECT_EQ(sum.item<float>(), 3 * value * (value + 1));
+    }
+    EXPECT_THROW(told.record([&] { sum.item<float>(); }), SystemError);
+}
+
+/// Passes are replayed before the host has learned how the update before ended: they find the scale that it left, after
+/// steps that were skipped and where it grows. Norms are without the scale, so another one would show in them.
+TEST_F(OneUpdateGraph, ReadsTheLossScaleWhereItLies) {
+    const Way way{.compute = ComputeType::fp16, .overlap = true, .passes = true};
+    OnGpu graph(one_stage(way), way, true);
+    Training on_host(awkward_groups(), one_stage(way), mpi_);
+    optim::LossScale scale{1024.0F, optim::LossScale::growth_interval - 9};
+    graph.training().zero.set_loss_scale(scale);
+    std::vector<StepReport> reports;
+    std::vector<double> norms;  // 0: the step is skipped
+    for (std::int64_t step = 0; step < steps; ++step) {
+        const bool fits = step != 11 && step != 12 && step != 17;
+        reports.push_back(graph.train(step, 0.5, fits ? 1.0 : std::numeric_limits<double>::infinity(),
+                                      {.leaves_report = step + 1 < steps}));
+        if (step > 0) graph.training().zero.settle(reports[reports.size() - 2]);  // the last step has settled itself
+        EXPECT_EQ(reports.back().loss_scale, static_cast<double>(scale.scale)) << "step " << step;
+        on_host.zero.set_loss_scale(scale);
+        norms.push_back(fits ? on_host.train(step, 0.5).grad_norm : 0.0);
+        scale.step(fits);
+    }
+    for (std::size_t step = 0; step < reports.size(); ++step) {
+        EXPECT_EQ(reports[step].skipped, norms[step] == 0.0) << "step " << step;
+        const double norm = reports[step].skipped ? 0.0 : reports[step].grad_norm;
+        EXPECT_NEAR(norm, norms[step], 0.01 * norms[step]) << "step " << step;
+    }
+    EXPECT_EQ(scale.scale, 256.0F) << "grown once, halved thrice";
+    EXPECT_GT(graph.pass_replays().replayed, 20);
+}
+
 INSTANTIATE_TEST_SUITE_P(
     Ways, UpdateGraph,
     ::testing::Values(Way{}, Way{.kind = OptimizerKind::sgd}, Way{.kind = OptimizerKind::lamb}, Way{.overlap = true},
@@ -258,7 +310,11 @@ INSTANTIATE_TEST_SUITE_P(
                       Way{.compute = ComputeType::bf16, .rounds = true},
                       Way{.kind = OptimizerKind::lamb, .compute = ComputeType::bf16, .rounds = true},
                       Way{.passes = true}, Way{.overlap = true, .passes = true},
-                      Way{.compute = ComputeType::bf16, .overlap = true, .owners = 2, .passes = true}));
+                      Way{.compute = ComputeType::bf16, .overlap = true, .owners = 2, .passes = true},
+                      Way{.compute = ComputeType::fp16, .overlap = true, .passes = true}, Way{.stage = 2},
+                      Way{.passes = true, .stage = 2},
+                      Way{.compute = ComputeType::bf16, .overlap = true, .passes = true, .stage = 2},
+                      Way{.compute = ComputeType::fp16, .overlap = true, .owners = 2, .passes = true, .stage = 2}));
 
 }  // namespace
 }  // namespace strata::dist::testing

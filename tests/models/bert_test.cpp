@@ -223,7 +223,7 @@ TEST(Bert, AFrozenBackboneHasAFixedPart) {
         const Batch batch;
         const torch::Tensor fixed = loaded.model->fixed_part(batch.input);
         EXPECT_FALSE(fixed.requires_grad());
-        EXPECT_TRUE(torch::equal(loaded.model->forward_from(fixed, batch.input.sample_positions, key),
+        EXPECT_TRUE(torch::equal(loaded.model->forward_from({fixed, batch.input.sample_positions}, key),
                                  loaded.model->forward(batch.input, key)));
         loaded.model->set_dropout_in_frozen(true);
         EXPECT_FALSE(loaded.model->fixed_width()) << "what drops is not fixed";

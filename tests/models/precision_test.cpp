@@ -77,7 +77,7 @@ TEST_P(SixteenBits, FixedPartAndTheRestAreTheWhole) {
     const Batch batch;
     const torch::NoGradGuard no_grad;
     const torch::Tensor fixed = model->fixed_part(batch.input).to(torch::kFloat32);
-    EXPECT_TRUE(torch::equal(model->forward_from(fixed, batch.input.sample_positions, std::nullopt),
+    EXPECT_TRUE(torch::equal(model->forward_from({fixed, batch.input.sample_positions}, std::nullopt),
                              model->forward(batch.input, std::nullopt)));
 }
 

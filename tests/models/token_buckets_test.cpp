@@ -180,5 +180,16 @@ TEST(TensorRuns, AnInputIsItsTensors) {
     EXPECT_TRUE(torch::equal(made.places, rows.places));
 }
 
+TEST(TensorRuns, WhatANetworkGoesOnFromIsItsTensors) {
+    const FixedInput input{torch::rand({3, 4}), {7, 2, -1}};
+    const FixedInput sent = with_tensors(input, tensors_of(input));
+    EXPECT_TRUE(sent.rows.is_same(input.rows));
+    const LayoutTensors rows = make_pooled_layout(sent.sample_positions, sent.pooled)->on(torch::kCPU);
+    EXPECT_TRUE(rows.places.is_same(sent.pooled.places)) << "not made again";
+    EXPECT_TRUE(torch::equal(rows.places, torch::tensor({{7, 0}, {2, 0}, {-1, 0}})));
+    EXPECT_TRUE(torch::equal(rows.borders, torch::tensor({0, 1, 2, 3}, torch::kInt32)));
+    EXPECT_TRUE(torch::equal(rows.firsts, torch::tensor({0, 1, 2})));
+}
+
 }  // namespace
 }  // namespace strata::models

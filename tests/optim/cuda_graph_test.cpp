@@ -39,7 +39,7 @@ class Graphs : public ::testing::Test {
         copy_bytes(&value, there, sizeof(value), stream_.get());
         return value;
     }
-    void decide(const DecisionTerms* terms) { decide_cuda(sums_, 1, terms, control_, stream_.get()); }
+    void decide(LossScale* scale) { decide_cuda(sums_, 1, max_norm_, scale, control_, stream_.get()); }
 
     std::string trouble_of(const std::function<void()>& work) const {
         CudaGraph graph(stream_.get());
@@ -52,27 +52,29 @@ class Graphs : public ::testing::Test {
     }
 
     CudaStream stream_, other_;
-    DeviceMemory memory_[4]{DeviceMemory(stream_.get()), DeviceMemory(stream_.get()), DeviceMemory(stream_.get()),
-                            DeviceMemory(stream_.get())};
+    DeviceMemory memory_[5]{DeviceMemory(stream_.get()), DeviceMemory(stream_.get()), DeviceMemory(stream_.get()),
+                            DeviceMemory(stream_.get()), DeviceMemory(stream_.get())};
     double* sums_ = reinterpret_cast<double*>(memory_[0].at_least(2 * sizeof(double)));
-    DecisionTerms* terms_ = place<DecisionTerms>(memory_[1]);
+    LossScale* scale_ = place<LossScale>(memory_[1]);
     UpdateControl* control_ = place<UpdateControl>(memory_[2]);
     float* copy_ = place<float>(memory_[3]);
+    double* max_norm_ = place<double>(memory_[4]);
 };
 
 TEST_F(Graphs, WhatIsReadFromMemoryIsReadAnew) {
     CudaGraph graph(stream_.get());
     set(control_, {7.0F, true});
     const auto launches = testing_support::kernel_launches();
-    graph.record([&] { decide(terms_); });
+    graph.record([&] { decide(scale_); });
     EXPECT_EQ(get(control_).grad_scale, 7.0F) << "recording does nothing";
-    for (const double scale : {2.0, 4.0, 8.0}) {
-        set(terms_, DecisionTerms{0.0, scale});
+    set(max_norm_, 0.0);
+    for (const float scale : {2.0F, 4.0F, 8.0F}) {
+        set(scale_, LossScale{scale});
         set(sums_, 9.0);
-        set(sums_ + 1, scale == 4.0 ? std::nan("") : 1.0);
+        set(sums_ + 1, scale == 4.0F ? std::nan("") : 1.0);
         graph.replay();
-        EXPECT_EQ(get(control_).grad_scale, static_cast<float>(1.0 / scale));
-        EXPECT_EQ(get(control_).finite, scale != 4.0);
+        EXPECT_EQ(get(control_).grad_scale, 1.0F / scale);
+        EXPECT_EQ(get(control_).finite, scale != 4.0F);
     }
     EXPECT_EQ(testing_support::kernel_launches(), launches + 1);
 }
@@ -80,14 +82,15 @@ TEST_F(Graphs, WhatIsReadFromMemoryIsReadAnew) {
 /// An argument of a kernel is what it was: here the address.
 TEST_F(Graphs, ArgumentsStay) {
     DeviceMemory elsewhere(stream_.get());
-    DecisionTerms* terms = terms_;
+    LossScale* scale = scale_;
+    set(max_norm_, 0.0);
     set(sums_, 9.0);
     set(sums_ + 1, 1.0);
-    set(terms_, DecisionTerms{0.0, 2.0});
+    set(scale_, LossScale{2.0F});
     CudaGraph graph(stream_.get());
-    graph.record([&] { decide(terms); });
-    terms = place<DecisionTerms>(elsewhere);
-    set(terms, DecisionTerms{0.0, 16.0});
+    graph.record([&] { decide(scale); });
+    scale = place<LossScale>(elsewhere);
+    set(scale, LossScale{16.0F});
     graph.replay();
     EXPECT_EQ(get(control_).grad_scale, 0.5F);
 }
@@ -97,7 +100,7 @@ TEST_F(Graphs, OtherStreamsComeAndGoByEvents) {
     CudaGraph graph(stream_.get());
     CudaEvent forked, joined;
     graph.record([&] {
-        decide(terms_);
+        decide(scale_);
         forked.record(stream_.get());
         forked.order(other_.get());
         EXPECT_TRUE(is_captured(other_.get()));
@@ -109,10 +112,11 @@ TEST_F(Graphs, OtherStreamsComeAndGoByEvents) {
     EXPECT_FALSE(is_captured(other_.get()));
     set(sums_, 1.0);
     set(sums_ + 1, 1.0);
-    for (const double scale : {2.0, 4.0}) {
-        set(terms_, DecisionTerms{0.0, scale});
+    set(max_norm_, 0.0);
+    for (const float scale : {2.0F, 4.0F}) {
+        set(scale_, LossScale{scale});
         graph.replay();
-        EXPECT_EQ(get(copy_), static_cast<float>(1.0 / scale));
+        EXPECT_EQ(get(copy_), 1.0F / scale);
         EXPECT_EQ(get(control_).grad_scale, 0.0F);
     }
 }

@@ -71,7 +71,7 @@ struct Tables {
     std::vector<SumPair> sums;
     std::vector<double> out{0.0};
     UpdateControl control;
-    DecisionTerms terms;
+    double max_norm = 0;
 };
 
 int launches_of(auto&& call) {
@@ -88,7 +88,9 @@ TEST(Launches, AreTheSameHoweverManyGroups) {
         GroupTelemetry telemetry;
         for (const OptimizerKind kind : {OptimizerKind::adamw, OptimizerKind::adam, OptimizerKind::sgd})
             EXPECT_EQ(launches_of([&] { fused_update_cuda(kind, tables, nullptr); }), 1) << groups;
-        EXPECT_EQ(launches_of([&] { decide_cuda(memory.out.data(), groups, &memory.terms, &memory.control, nullptr); }),
+        EXPECT_EQ(launches_of([&] {
+                      decide_cuda(memory.out.data(), groups, &memory.max_norm, nullptr, &memory.control, nullptr);
+                  }),
                   1);
         EXPECT_EQ(launches_of([&] { telemetry_cuda(tables, bins, &telemetry, nullptr); }), 1) << groups;
         EXPECT_EQ(launches_of([&] { square_sums_cuda(tables, bins, memory.out.data(), nullptr); }), 2) << groups;

@@ -36,9 +36,10 @@ inline void add_update_twins() {
     testing_support::add_kernel_twin("decide_kernel", [](void** arguments, dim3, dim3) {
         const auto* const sums = *static_cast<const double**>(arguments[0]);
         const auto groups = *static_cast<const std::int64_t*>(arguments[1]);
-        const auto* const terms = *static_cast<const DecisionTerms**>(arguments[2]);
-        auto* const control = *static_cast<UpdateControl**>(arguments[3]);
-        return [=] { *control = decide(sums, groups, *terms); };
+        const auto* const max_norm = *static_cast<const double**>(arguments[2]);
+        auto* const scale = *static_cast<LossScale**>(arguments[3]);
+        auto* const control = *static_cast<UpdateControl**>(arguments[4]);
+        return [=] { *control = decide(sums, groups, *max_norm, scale); };
     });
     testing_support::add_kernel_twin("bin_kernel", [](void** arguments, dim3 grid, dim3 block) {
         const auto* const sums = *static_cast<const SumPair**>(arguments[0]);
