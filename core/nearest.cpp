@@ -15,6 +15,19 @@ char folded(char c) {
     return c == '-' ? '_' : static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
 }
 
+/// Whether `name` is some of the words that underscores part in `longer`.
+bool holds_words(std::string_view longer, std::string_view name) {
+    const auto same = [](char a, char b) { return folded(a) == folded(b); };
+    for (auto from = longer.begin(); from != longer.end(); ++from) {
+        from = std::search(from, longer.end(), name.begin(), name.end(), same);
+        if (from == longer.end()) return false;
+        const auto to = from + static_cast<std::ptrdiff_t>(name.size());
+        const bool opens = from == longer.begin() || folded(*(from - 1)) == '_';
+        if (opens && (to == longer.end() || folded(*to) == '_')) return true;
+    }
+    return false;
+}
+
 }  // namespace
 
 std::size_t edit_distance(std::string_view a, std::string_view b) {
@@ -52,8 +65,12 @@ std::vector<std::string> nearest_names(std::string_view name, const std::vector<
 
 std::string did_you_mean(std::string_view name, const std::vector<std::string>& names) {
     const auto nearest = nearest_names(name, names, 1);
-    if (nearest.empty() || edit_distance(name, nearest[0]) > std::max<std::size_t>(2, name.size() / 3)) return "";
-    return fmt::format(" Did you mean '{}'?", nearest[0]);
+    if (nearest.empty() || name.empty()) return "";
+    if (edit_distance(name, nearest[0]) <= std::max<std::size_t>(2, name.size() / 3))
+        return fmt::format(" Did you mean '{}'?", nearest[0]);
+    const auto holding =
+        std::find_if(names.begin(), names.end(), [&](const std::string& known) { return holds_words(known, name); });
+    return holding == names.end() ? "" : fmt::format(" Did you mean '{}'?", *holding);
 }
 
 std::string listed(const std::vector<std::string>& names, std::string_view last) {

@@ -14,7 +14,7 @@ std::size_t edit_distance(std::string_view a, std::string_view b);
 std::vector<std::string> nearest_names(std::string_view name, const std::vector<std::string>& names,
                                        std::size_t count = 5);
 
-/// " Did you mean 'learning_rate'?" for the nearest name if it is close, else an empty string.
+/// " Did you mean 'learning_rate'?" for the nearest name if close, else the first with `name` among its words, else "".
 std::string did_you_mean(std::string_view name, const std::vector<std::string>& names);
 
 /// "a, b and c".

@@ -13,7 +13,7 @@ constexpr const char* label_name = "label";
 
 const std::vector<std::pair<std::string, std::string>>& known_pairs() {
     static const std::vector<std::pair<std::string, std::string>> pairs = {
-        {"sentence1", "sentence2"}, {"text_a", "text_b"},       {"text1", "text2"},
+        {"sentence1", "sentence2"}, {"text_a", "text_b"},       {"text1", "text2"},      {"text", "text_pair"},
         {"premise", "hypothesis"},  {"question1", "question2"}, {"question", "sentence"}};
     return pairs;
 }

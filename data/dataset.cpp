@@ -31,7 +31,27 @@ struct Source {
     std::string text(std::size_t row, int column) const;
     /// Trimmed; missing where the row has none.
     std::string_view label(std::size_t row) const;
+    /// Which columns are read and which are not: a wrong guess shows before anything is trained on it.
+    std::string columns_text(bool labels_are_read) const;
 };
+
+std::string Source::columns_text(bool labels_are_read) const {
+    const bool jsonl = table.format() == Format::jsonl;
+    if (!jsonl && columns.first_row == 0) return "no header; " + columns.expected;
+    const auto names = jsonl ? std::span<const std::string_view>(table.keys()) : table.row(0);
+    const auto quoted = [&](int column) {
+        return fmt::format("'{}'", trimmed(names[static_cast<std::size_t>(column)]));
+    };
+    const int label = labels_are_read ? columns.label : -1;
+    std::string text = (columns.text_b < 0 ? "text " : "texts ") + quoted(columns.text_a);
+    if (columns.text_b >= 0) text += " and " + quoted(columns.text_b);
+    if (label >= 0) text += ", label " + quoted(label);
+    std::vector<std::string> unread;
+    for (int i = 0; i < static_cast<int>(names.size()); ++i) {
+        if (i != columns.text_a && i != columns.text_b && i != label) unread.push_back(quoted(i));
+    }
+    return unread.empty() ? text : fmt::format("{}; not read: {}", text, fmt::join(unread, ", "));
+}
 
 /// Cells in a row, less empty ones beyond the columns there should be (spreadsheets leave such).
 std::size_t Source::count_cells(std::size_t row) const {
@@ -120,6 +140,7 @@ Dataset collect(const Source& source, const ReadOptions& options, const LabelRea
     Dataset dataset;
     dataset.path = source.table.path();
     dataset.has_labels = reader != nullptr && columns.label >= 0;
+    if (source.task == nullptr) dataset.columns = source.columns_text(dataset.has_labels);
     dataset.examples.reserve(rows - columns.first_row);
     for (std::size_t row = columns.first_row; row < rows; ++row) {
         if (options.max_samples >= 0 && dataset.size() >= options.max_samples) break;

@@ -39,6 +39,7 @@ struct Dataset {
     bool has_labels = false;  // every example has one
     std::filesystem::path path;
     std::size_t skipped_rows = 0;  // short rows of QQP
+    std::string columns;           // custom data, for people: "text 'review', label 'stars'; not read: 'id'"
 
     std::int64_t size() const { return static_cast<std::int64_t>(examples.size()); }
     bool has_pairs() const { return !examples.empty() && examples.front().text_b.has_value(); }

@@ -1,5 +1,7 @@
 #include "models/weight_files.h"
 
+#include <algorithm>
+#include <cctype>
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
@@ -34,13 +36,25 @@ std::map<std::string, std::string> read_index(const fs::path& index) {
     return shards;
 }
 
+/// Transformers' class that loads all of the folder, its head too (AutoModel leaves heads out).
+std::string class_of(const fs::path& folder) {
+    const fs::path config = folder / "config.json";
+    const json parsed = fs::exists(config) ? json::parse(read_file(config), nullptr, false) : json();
+    const json names = parsed.is_object() ? parsed.value("architectures", json()) : json();
+    if (!names.is_array() || names.empty() || !names[0].is_string()) return "AutoModel";
+    const std::string name = names[0].get<std::string>();
+    // What a user is told to run holds no more than a name.
+    const bool is_name = std::all_of(name.begin(), name.end(), [](unsigned char c) { return std::isalnum(c) != 0; });
+    return is_name && !name.empty() ? name : "AutoModel";
+}
+
 [[noreturn]] void refuse_folder(const fs::path& folder) {
     if (fs::exists(folder / "pytorch_model.bin")) {
+        const std::string loader = class_of(folder);
         user_error(
             "{}: only pytorch_model.bin is here; strata reads safetensors. Convert it once with: python -c \"from "
-            "transformers "
-            "import AutoModel; AutoModel.from_pretrained('{}').save_pretrained('{}')\"",
-            folder.string(), folder.string(), folder.string());
+            "transformers import {}; {}.from_pretrained('{}').save_pretrained('{}')\"",
+            folder.string(), loader, loader, folder.string(), folder.string());
     }
     user_error("{}: neither model.safetensors nor model.safetensors.index.json is here", folder.string());
 }

@@ -27,21 +27,26 @@ struct Axes {
     double y(double loss) const { return svg::bottom - (svg::bottom - svg::top) * losses.place(loss); }
 };
 
-/// The fall of the smoothed loss, and as much again above it: where it diverges it leaves the paper. A loss that only
-/// rises is shown whole.
-std::pair<double, double> losses_shown(const RangeCurve& curve) {
-    const auto& losses = curve.smoothed();
+/// The fall of the smoothed loss, and as much again above it, or as far as a suggestion lies: where it diverges it
+/// leaves the paper. A loss that only rises is shown whole.
+std::pair<double, double> losses_shown(const RangeTest& test) {
+    const auto& losses = test.curve.smoothed();
     const auto least = std::min_element(losses.begin(), losses.end());
     const double before = *std::max_element(losses.begin(), least + 1);
     const double whole = *std::max_element(losses.begin(), losses.end());
-    return {*least, before > *least ? std::min(whole, 2.0 * before - *least) : whole};
+    double high = before > *least ? std::min(whole, 2.0 * before - *least) : whole;
+    if (test.suggestions) {
+        for (const auto& named : named_suggestions(*test.suggestions))
+            high = std::max(high, named.suggestion.loss_there);
+    }
+    return {*least, high};
 }
 
 svg::Scale scale_of_losses(const std::vector<RangeTest>& tests) {
     double low = INFINITY, high = -INFINITY;
     for (const RangeTest& test : tests) {
         if (test.curve.smoothed().empty()) continue;
-        const auto [its_low, its_high] = losses_shown(test.curve);
+        const auto [its_low, its_high] = losses_shown(test);
         low = std::min(low, its_low);
         high = std::max(high, its_high);
     }

@@ -43,7 +43,8 @@ std::vector<double> Scale::ticks(int count) const {
     const double slack = 1e-9;
     if (!logarithmic_) {
         const double step = tick_step(high_ - low_, count);
-        for (double i = std::ceil(low_ / step - slack); i * step <= high_ + slack * step; ++i) out.push_back(i * step);
+        const double first = std::ceil(low_ / step - slack) + 0.0;  // a sum, so that 0 is never -0
+        for (double i = first; i * step <= high_ + slack * step; ++i) out.push_back(i * step);
         return out;
     }
     const double first = std::log10(low_);

@@ -5,6 +5,7 @@
 #include "apps/strata/commands.h"
 #include "apps/strata/device.h"
 #include "apps/strata/experiment.h"
+#include "apps/strata/output_file.h"
 #include "apps/strata/results.h"
 #include "apps/strata/run_directory.h"
 #include "core/error.h"
@@ -40,7 +41,11 @@ int run_evaluate(const Config& config, dist::MpiCommunicator& communicator) {
 }
 
 int run_predict(const Config& config, dist::MpiCommunicator& communicator) {
-    if (config.output.empty()) user_error("--output is missing: name the file to write predictions to");
+    if (config.output.empty())
+        throw dist::AgreedUserError("--output is missing: name the file to write predictions to");
+    dist::collectively(communicator, "looking at --output", [&] {
+        if (communicator.rank() == 0) require_folder_of(config.output, "output");
+    });
     const Experiment experiment = load(config, false, communicator);
     predict_test(config, experiment, config.output, communicator);
     if (communicator.rank() == 0) {

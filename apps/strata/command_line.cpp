@@ -7,6 +7,7 @@
 #include "apps/strata/config_tables.h"
 #include "apps/strata/option_value.h"
 #include "apps/strata/options.h"
+#include "apps/strata/trainer_flags.h"
 #include "core/error.h"
 #include "core/file.h"
 #include "core/nearest.h"
@@ -114,7 +115,9 @@ void apply_file(Config& config, const std::string& file) {
     try {
         root = toml::parse(read_file(file), file);
     } catch (const toml::parse_error& error) {
-        user_error("{}:{}:{}: {}", file, error.source().begin.line, error.source().begin.column, error.description());
+        const bool bare_word = error.description().find("could not determine value type") != std::string_view::npos;
+        user_error("{}:{}:{}: {}{}", file, error.source().begin.line, error.source().begin.column, error.description(),
+                   bare_word ? "; text is written in quotes" : "");
     }
     for (const auto& [key, node] : root) {
         const std::string name(key.str());
@@ -135,7 +138,7 @@ void apply_file(Config& config, const std::string& file) {
 
 std::string global_help() {
     std::string text =
-        "Strata fine-tunes pretrained networks on many GPUs, each layer at its own rate.\n\n"
+        "Strata fine-tunes pretrained networks on many ranks, each layer at its own rate.\n\n"
         "Usage: strata COMMAND [options]\n       mpirun -np N strata train --config run.toml [options]\n\nCommands:\n";
     for (const auto& entry : commands()) text += fmt::format("  {:<18} {}\n", entry.name, entry.help);
     return text +
@@ -186,6 +189,9 @@ void refuse_extras(const std::vector<std::string>& extras, const CommandEntry& e
     const std::string name = word.substr(2, word.find('=') - 2);
     const Option* elsewhere = find_option(name);
     if (elsewhere != nullptr) user_error("strata {}: --{} is not an option of this command", entry.name, name);
+    if (const auto instead = instead_of_trainer_flag(name); !instead.empty()) {
+        user_error("strata {}: there is no --{} here: {}", entry.name, name, instead);
+    }
     user_error("strata {}: unknown option --{}.{} `strata {} --help` lists all options.", entry.name, name,
                did_you_mean(name, names_of(entry.command)), entry.name);
 }

@@ -5,6 +5,7 @@
 #include "apps/strata/commands.h"
 #include "apps/strata/experiment.h"
 #include "apps/strata/model_costs.h"
+#include "apps/strata/output_file.h"
 #include "apps/strata/precision.h"
 #include "apps/strata/train_plan.h"
 #include "core/error.h"
@@ -67,6 +68,9 @@ optim::Cluster cluster_of(Config& config) {
 
 int run_plan(const Config& given) {
     Config config = given;
+    require_folder_of(config.json, "json");
+    require_folder_of(config.csv, "csv");
+    require_folder_of(config.svg, "svg");
     const optim::Manifest manifest = planned_manifest(config);
     const auto samples = sample_count(config);
     if (!samples && config.max_steps < 0 && !stages_set_length(config)) {

@@ -183,6 +183,8 @@ int run_train(const Config& given, dist::MpiCommunicator& communicator) {
     if (checkpoint) {
         trainer.resume(*checkpoint);
         say(communicator, fmt::format("going on from {} at update {}", checkpoint->string(), trainer.progress().step));
+    } else if (!config.resume_from_checkpoint.empty()) {
+        say(communicator, fmt::format("no whole checkpoint in {}: from the start", config.output_dir));
     }
     if (config.async_save && !dist::threads_may_communicate()) {
         say(communicator,

@@ -2,6 +2,8 @@
 
 #include <torch/types.h>
 
+#include <algorithm>
+
 #include "apps/strata/threads.h"
 #include "apps/strata/token_cache.h"
 #include "core/error.h"
@@ -24,10 +26,20 @@ std::shared_ptr<const Corpus> load_images(const Config& config, Experiment& expe
     return std::make_shared<ImageCorpus>(std::move(images), *experiment.images);
 }
 
+/// A file whose columns are those of the one before it is worth no line of its own.
+void note_columns(Experiment& experiment, const data::Dataset& dataset) {
+    std::vector<std::string>& notes = experiment.data_notes;
+    const bool said = std::any_of(notes.begin(), notes.end(),
+                                  [&](const auto& note) { return note.ends_with(": " + dataset.columns); });
+    if (dataset.columns.empty() || said) return;
+    notes.push_back(fmt::format("{}: {}", dataset.path.string(), dataset.columns));
+}
+
 std::shared_ptr<const Corpus> load_corpus(const Config& config, Experiment& experiment, const fs::path& path,
                                           data::Split split) {
     if (experiment.images) return load_images(config, experiment, path, split);
     const auto dataset = data::read_dataset(path, read_options(config, split), &experiment.labels);
+    note_columns(experiment, dataset);
     HeldTokens held =
         tokens_of(dataset, *experiment.tokenizer, experiment.sequence_limit, thread_count(), config.cache_dir);
     if (!held.note.empty()) experiment.data_notes.push_back(std::move(held.note));

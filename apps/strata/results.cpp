@@ -19,6 +19,12 @@ nlohmann::json number_or_null(double value) {
     return std::isfinite(value) ? nlohmann::json(value) : nlohmann::json(nullptr);
 }
 
+/// Four digits, and never an exponent for what is counted: 11890 and not 1.189e+04.
+std::string short_number(double value) {
+    return std::abs(value) >= 1e4 && std::abs(value) < 1e15 ? fmt::format("{:.0f}", value)
+                                                            : fmt::format("{:.4g}", value);
+}
+
 /// Labels that were integers in the data are integers again; others are text.
 nlohmann::json label_value(const std::string& name) {
     const auto number = data::parse_integer(name);
@@ -89,7 +95,7 @@ std::string results_text(const nlohmann::json& results) {
     std::string text;
     for (const auto& [name, value] : results.items()) {
         text += (text.empty() ? "" : " | ") + name + " ";
-        text += value.is_number_float() ? fmt::format("{:.4g}", value.get<double>()) : value.dump();
+        text += value.is_number_float() ? short_number(value.get<double>()) : value.dump();
     }
     return text;
 }

@@ -45,12 +45,9 @@ void require_same_bits(const fs::path& checkpoint, const TrainProgress& progress
     }
 }
 
-}  // namespace
-
-std::int64_t check_resumable(const fs::path& checkpoint, const dist::TrainHeader& header, const Config& config,
-                             const optim::Plan& plan, const RunLength& length) {
+void require_unchanged(const fs::path& checkpoint, const dist::TrainHeader& header, const Config& config,
+                       const optim::Plan& plan, const RunLength& length) {
     const std::string changes = config_changes(header.effective_config, config);
-    if (config.allow_changes) return header.step;
     if (header.update_hash != plan.update_hash() || !changes.empty()) {
         user_error(
             "{}: was made with another configuration:{}\nGo on with the one it was made with, or say "
@@ -68,6 +65,19 @@ std::int64_t check_resumable(const fs::path& checkpoint, const dist::TrainHeader
             progress.global_batch_size);
     }
     if (plan.deterministic) require_same_bits(checkpoint, progress, length);
+}
+
+}  // namespace
+
+std::int64_t check_resumable(const fs::path& checkpoint, const dist::TrainHeader& header, const Config& config,
+                             const optim::Plan& plan, const RunLength& length) {
+    if (!config.allow_changes) require_unchanged(checkpoint, header, config, plan, length);
+    if (header.step > length.total_steps) {
+        user_error(
+            "{}: is of update {}, and this run makes only {}; raise max_steps or num_train_epochs, or name an earlier "
+            "checkpoint",
+            checkpoint.string(), header.step, length.total_steps);
+    }
     return header.step;
 }
 

@@ -57,7 +57,7 @@ void RunDirectory::start(bool overwrite) const {
     }
     std::error_code failure;
     fs::create_directories(path_, failure);
-    if (failure) system_error("output_dir {}: cannot be made: {}", path_.string(), failure.message());
+    if (failure) user_error("output_dir {}: cannot be made: {}", path_.string(), failure.message());
 }
 
 void RunDirectory::resume(std::int64_t step) const {

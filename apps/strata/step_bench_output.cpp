@@ -55,13 +55,16 @@ std::string operator_table(const StepBench& bench) {
     return table.text();
 }
 
+/// More than all of it means that others had the processor while the one product was measured.
 std::string limit_text(const StepBench& bench) {
+    const bool disturbed = bench.least_seconds() > bench.seconds.whole;
     return fmt::format(
         "Arithmetic: {:.2f} GFLOP a step in matrix products; one large {} product runs at {:.0f} GFLOP/s here,\n"
-        "so no step is shorter than {} ms ({:.0f} tokens/s): {} % of that speed is reached.\n",
+        "so no step is shorter than {} ms ({:.0f} tokens/s): {} % of that speed is reached.{}\n",
         bench.operations * 1e-9, bench.precision, bench.operations_per_second * 1e-9,
         milliseconds(bench.least_seconds()), bench.tokens / bench.least_seconds(),
-        percent(bench.least_seconds() / bench.seconds.whole));
+        percent(bench.least_seconds() / bench.seconds.whole),
+        disturbed ? "\nThat cannot be: something else took the processor meanwhile; measure again." : "");
 }
 
 std::string memory_text(const StepBench& bench) {

@@ -22,6 +22,26 @@ nlohmann::json object_of(const optim::ReplayCounts& counts) {
             {"dropped", counts.dropped}};
 }
 
+/// Each group's rate, or, of more groups than a line has room for, the least and the greatest of those that train.
+std::string rates_text(const std::vector<std::pair<std::string, double>>& rates) {
+    constexpr std::size_t most_in_a_line = 4;
+    std::string text;
+    if (rates.size() <= most_in_a_line) {
+        for (const auto& [group, rate] : rates) text += fmt::format(" {}={:.3g}", group, rate);
+        return text;
+    }
+    const std::pair<std::string, double>* least = nullptr;
+    const std::pair<std::string, double>* greatest = nullptr;
+    for (const auto& rate : rates) {
+        if (rate.second == 0) continue;
+        if (least == nullptr || rate.second < least->second) least = &rate;
+        if (greatest == nullptr || rate.second > greatest->second) greatest = &rate;
+    }
+    if (least == nullptr) return " 0";
+    if (least->second == greatest->second) return fmt::format(" {:.3g}", least->second);
+    return fmt::format(" {}={:.3g} to {}={:.3g}", least->first, least->second, greatest->first, greatest->second);
+}
+
 std::string compact(double count) {
     return count < 10000 ? fmt::format("{:.0f}", count) : fmt::format("{:.1f}k", count / 1000);
 }
@@ -54,15 +74,13 @@ nlohmann::json to_json(const StepRecord& record) {
 }
 
 std::string log_line(const StepRecord& record) {
-    std::string rates;
-    for (const auto& [group, rate] : record.learning_rates) rates += fmt::format(" {}={:.3g}", group, rate);
     std::string phases;
     for (const auto& [phase, seconds] : record.phase_seconds) phases += fmt::format(" {}={:.1f}", phase, seconds * 1e3);
     const std::string stage = record.stage.empty() ? "" : fmt::format(" | stage {}", record.stage);
     std::string text =
         fmt::format("step {}/{}{} | epoch {:.2f} | loss {:.4f} | grad_norm {:.3f} | {} tok/s | ms{} | lr{}",
                     record.step, record.total_steps, stage, record.epoch, record.mean_loss, record.grad_norm,
-                    compact(record.tokens_per_second), phases, rates);
+                    compact(record.tokens_per_second), phases, rates_text(record.learning_rates));
     if (record.skipped_steps > 0)
         text += fmt::format(" | {} updates skipped (gradient not finite)", record.skipped_steps);
     return text;

@@ -39,7 +39,7 @@ struct StepRecord {
 
 nlohmann::json to_json(const StepRecord& record);
 
-/// `step 20/540 | epoch 0.11 | loss 0.6931 | … `, the phases in milliseconds an update.
+/// `step 20/540 | epoch 0.11 | loss 0.6931 | … `, phases in milliseconds an update; of many groups the extreme rates.
 std::string log_line(const StepRecord& record);
 
 /// "1:02:03" or "02:03".

@@ -9,6 +9,7 @@
 
 #include "apps/strata/option_value.h"
 #include "apps/strata/options.h"
+#include "apps/strata/trainer_flags.h"
 #include "core/error.h"
 
 namespace strata::app {
@@ -77,6 +78,15 @@ TEST(CommandLine, an_unknown_flag_names_the_nearest) {
     EXPECT_THAT(error_of({"train", "stray"}), HasSubstr("'stray' is not expected here"));
 }
 
+TEST(CommandLine, a_flag_that_only_trainer_has_says_what_to_do_without_it) {
+    EXPECT_THAT(error_of({"train", "--do_train"}), AllOf(HasSubstr("no --do_train here"), HasSubstr("leave it out")));
+    EXPECT_THAT(error_of({"train", "--dataloader-num-workers=4"}), HasSubstr("no --dataloader_num_workers here"));
+    EXPECT_THAT(error_of({"predict", "--use_cpu", "true"}), HasSubstr("--device cpu"));
+    EXPECT_THAT(error_of({"train", "--neftune_noise_alpha", "5"}), HasSubstr("unknown option --neftune_noise_alpha."));
+    // What strata has one day leaves the list.
+    for (const auto& option : option_table()) EXPECT_EQ(instead_of_trainer_flag(option.name), "") << option.name;
+}
+
 TEST(CommandLine, a_wrong_value_names_the_flag) {
     EXPECT_THAT(error_of({"train", "--max_steps", "many"}), HasSubstr("--max_steps: 'many' is not a number"));
     EXPECT_THAT(error_of({"train", "--max_steps", "1.5"}), HasSubstr("is not a whole number"));
@@ -104,6 +114,7 @@ TEST_F(ConfigFile, errors_name_file_and_line) {
                 testing::AllOf(HasSubstr("command_line_test.toml:2"), HasSubstr("Did you mean 'learning_rate'?")));
     EXPECT_THAT(error_of({"train", "--config", write("seed = \"7\"\n")}), HasSubstr("expected INTEGER"));
     EXPECT_THAT(error_of({"train", "--config", write("seed = = 1\n")}), HasSubstr("command_line_test.toml:1:"));
+    EXPECT_THAT(error_of({"train", "--config", write("optim = adamw\n")}), HasSubstr("text is written in quotes"));
     EXPECT_THAT(error_of({"train", "--config", write("policy = \"single\"\n")}), HasSubstr("belongs in [groups]"));
     EXPECT_THAT(error_of({"train", "--config", write("[grops]\ndecay = 0.9\n")}), HasSubstr("unknown table [grops]"));
     EXPECT_THAT(error_of({"train", "--config", "/no/such/file.toml"}), HasSubstr("/no/such/file.toml"));

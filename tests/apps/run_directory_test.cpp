@@ -36,6 +36,17 @@ TEST_F(RunDirectoryTest, refuses_another_run_and_says_what_to_do) {
     }
 }
 
+TEST_F(RunDirectoryTest, a_folder_that_cannot_be_made_is_the_users_to_mend) {
+    run_.start(false);
+    run_.write_text("file", "");
+    try {
+        RunDirectory(path_ / "file" / "run").start(false);
+        FAIL() << "there is no folder in a file";
+    } catch (const UserError& error) {
+        EXPECT_THAT(error.what(), testing::HasSubstr("cannot be made"));
+    }
+}
+
 TEST_F(RunDirectoryTest, overwriting_removes_the_run_and_nothing_else) {
     run_.start(false);
     run_.write_text("config.toml", "");

@@ -45,6 +45,15 @@ TEST(IndexOfName, takes_dashes_for_underscores_and_names_the_nearest) {
 TEST(DidYouMean, is_silent_when_nothing_is_close) {
     EXPECT_EQ(did_you_mean("sed", {"seed", "optim"}), " Did you mean 'seed'?");
     EXPECT_EQ(did_you_mean("zzzzzz", {"seed", "optim"}), "");
+    EXPECT_EQ(did_you_mean("", {"optimizer"}), "");
+}
+
+TEST(DidYouMean, finds_names_that_hold_the_words_asked_for) {
+    const std::vector<std::string> names = {"num_train_epochs", "warmup_steps", "warmup_ratio", "model_name_or_path"};
+    EXPECT_EQ(did_you_mean("epochs", names), " Did you mean 'num_train_epochs'?");
+    EXPECT_EQ(did_you_mean("warmup", names), " Did you mean 'warmup_steps'?");
+    EXPECT_EQ(did_you_mean("Model-Name", names), " Did you mean 'model_name_or_path'?");
+    EXPECT_EQ(did_you_mean("rain_epo", names), "") << "no whole words";
 }
 
 }  // namespace

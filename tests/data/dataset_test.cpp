@@ -108,6 +108,20 @@ TEST(CustomColumns, AreChosenAsHuggingFaceChoosesThem) {
     EXPECT_THAT(lines_of(read("a.csv", "a,b,c,d,label\n1,2,3,4,x\n5,6,7,8,y\n")), ElementsAre("1|2|0", "5|6|1"));
 }
 
+TEST(CustomColumns, AreSaid) {
+    EXPECT_EQ(read("a.csv", "id,review,stars,label\n1,a,b,1\n2,c,d,0\n").columns,
+              "texts 'review' and 'stars', label 'label'; not read: 'id'");
+    EXPECT_EQ(read("a.csv", "Author,Text,Label\nx,a,1\ny,c,0\n").columns,
+              "text 'Text', label 'Label'; not read: 'Author'");
+    EXPECT_EQ(read("a.jsonl",
+                   "{\"text\": \"a\", \"text_pair\": \"b\", \"label\": 1}\n"
+                   "{\"text\": \"c\", \"text_pair\": \"d\", \"label\": 0}\n")
+                  .columns,
+              "texts 'text' and 'text_pair', label 'label'");
+    EXPECT_EQ(read("a.tsv", "a\t1\nb\t0\n").columns, "no header; text and label, like the first row");
+    EXPECT_EQ(read("a.csv", "text,label\na,1\n", options_for(Split::test)).columns, "text 'text'; not read: 'label'");
+}
+
 TEST(CustomColumns, TheLabelOfTwoColumnsNeedsNoName) {
     EXPECT_THAT(lines_of(read("a.csv", "text,labels\na,1\nb,0\n")), ElementsAre("a|-|1", "b|-|0"));
     EXPECT_THAT(lines_of(read("a.csv", "class,sentence\npos,a\nneg,b\n")), ElementsAre("a|-|1", "b|-|0"));

@@ -73,6 +73,14 @@ TEST_F(Inference, a_folder_without_a_head_is_refused) {
     EXPECT_FALSE(fs::exists(*scratch_ / "none.jsonl"));
 }
 
+TEST_F(Inference, a_folder_that_is_not_there_is_refused_before_anything_is_predicted) {
+    const std::string file = (*scratch_ / "none" / "p.jsonl").string();
+    const JobResult job = run_strata(
+        2, {"predict", "--model_name_or_path", model(), "--test_file", parity("test.tsv"), "--output", file});
+    EXPECT_EQ(job.exit_code, 2);
+    EXPECT_THAT(job.output, HasSubstr("--output " + file + ": there is no folder"));
+}
+
 TEST_F(Inference, training_leaves_a_report_and_report_makes_it_again) {
     const fs::path run = *scratch_ / "run";
     const std::string page = strata::read_file(run / "report.html");

@@ -13,6 +13,7 @@
 #include "models/hf_folder.h"
 #include "models/losses.h"
 #include "models/safetensors.h"
+#include "models/weight_files.h"
 #include "tests/models/batch.h"
 #include "tests/models/support.h"
 
@@ -427,7 +428,10 @@ TEST(HuggingFaceFolder, SaysHowToConvertAPickle) {
     std::filesystem::remove(folder.path() / "m/model.safetensors");
     expect_user_error([&] { load_model(folder.path() / "m", {}); }, {"neither model.safetensors nor"});
     folder.write("m/pytorch_model.bin", "");
-    expect_user_error([&] { load_model(folder.path() / "m", {}); }, {"only pytorch_model.bin", "save_pretrained"});
+    expect_user_error([&] { load_model(folder.path() / "m", {}); },
+                      {"only pytorch_model.bin", "import BertForSequenceClassification; ", "save_pretrained"});
+    folder.write("m/config.json", R"({"architectures": ["a; import os"]})");
+    expect_user_error([&] { WeightFiles(folder.path() / "m"); }, {"import AutoModel; AutoModel.from_pretrained"});
 }
 
 TEST(HuggingFaceFolder, RefusesABrokenIndex) {

@@ -187,6 +187,14 @@ TEST(RangeTestOutput, OfAllGroupsTogether) {
     EXPECT_THAT(svg, Not(HasSubstr("nan")));
 }
 
+TEST(RangeTestOutput, DrawsEverySuggestionInsideTheFrame) {
+    const Plan plan = staged_plan();
+    RangeTest test = falling_test("", 0.01);
+    test.suggestions->steep.loss_there = test.curve.smoothed().front() * 10;
+    const std::string svg = range_test_svg({plan, plan.stages[1], range, {test}});
+    EXPECT_THAT(svg, Not(HasSubstr("y=\"-"))) << "a square above the paper";
+}
+
 TEST(RangeTestOutput, OfEachGroup) {
     const Plan plan = staged_plan();
     const RangeTestReport report{

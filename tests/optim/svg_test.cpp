@@ -19,6 +19,7 @@ TEST(SvgScale, PlacesAndTicks) {
     const Scale linear = Scale::linear(-1, 3);
     EXPECT_DOUBLE_EQ(linear.place(0), 0.25);
     EXPECT_THAT(linear.ticks(5), Pointwise(::testing::DoubleEq(), {-1.0, 0.0, 1.0, 2.0, 3.0}));
+    EXPECT_FALSE(std::signbit(Scale::linear(0, 1).ticks(5).front())) << "written -0";
     const Scale decades = Scale::logarithmic(1e-6, 1e-3);
     EXPECT_NEAR(decades.place(1e-5), 1.0 / 3, 1e-12);
     EXPECT_DOUBLE_EQ(decades.place(0), 0.0);
