@@ -17,6 +17,10 @@
 namespace strata::models {
 namespace {
 
+std::uint64_t step_key(const DropoutKey& key) {
+    return optim::seeded_key(key.seed, static_cast<std::uint64_t>(key.step));
+}
+
 torch::Tensor apply_on_gpu(const torch::Tensor& x, const PackedLayout& layout, const DropoutSite& site) {
     torch::Tensor out = torch::empty_like(x);
     for_cuda_type(x, [&](auto type) {
@@ -95,7 +99,7 @@ DropoutRows::DropoutRows(const PackedLayout& layout, const DropoutSite& site) : 
 }
 
 torch::Tensor step_key_tensor(const DropoutKey& key) {
-    return torch::tensor({static_cast<std::int64_t>(dropout_step_key_of(key.seed, key.step))}, torch::kInt64);
+    return torch::tensor({static_cast<std::int64_t>(step_key(key))}, torch::kInt64);
 }
 
 DropoutKey key_on(DropoutKey key, torch::Device device) {
@@ -112,8 +116,7 @@ DropoutPlaces dropout_places(const PackedLayout& layout, const DropoutSite& site
 }
 
 std::uint64_t dropout_sample_key(const DropoutSite& site, std::int64_t sample_position) {
-    const std::uint64_t step_key = dropout_step_key_of(site.key.seed, site.key.step);
-    return dropout_sample_key_of(dropout_site_key_of(step_key, site.id), sample_position);
+    return dropout_sample_key_of(dropout_site_key_of(step_key(site.key), site.id), sample_position);
 }
 
 std::uint64_t dropout_row_key(std::uint64_t sample_key, std::int64_t token, std::int64_t head) {

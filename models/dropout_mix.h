@@ -17,10 +17,6 @@ struct DropoutRow {
     float scale;              // 1 / (1 - probability)
 };
 
-STRATA_HOST_DEVICE std::uint64_t dropout_step_key_of(std::uint64_t seed, std::int64_t step) {
-    return optim::mix64(optim::mix64(seed) ^ static_cast<std::uint64_t>(step));
-}
-
 STRATA_HOST_DEVICE std::uint64_t dropout_site_key_of(std::uint64_t step_key, std::int64_t site) {
     return optim::mix64(step_key ^ static_cast<std::uint64_t>(site));
 }

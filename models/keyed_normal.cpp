@@ -12,7 +12,7 @@ torch::Tensor keyed_normal(const std::vector<std::int64_t>& shape, double deviat
                            const std::string& name) {
     torch::Tensor tensor = torch::empty(shape, torch::kFloat32);
     float* to = tensor.mutable_data_ptr<float>();
-    const std::uint64_t key = optim::mix64(optim::mix64(seed) ^ optim::name_key(name));
+    const std::uint64_t key = optim::seeded_key(seed, optim::name_key(name));
     for (std::int64_t i = 0; i < tensor.numel(); ++i) {
         // Box and Muller: two uniform numbers, the first never 0, give one normal number.
         const std::uint64_t bits = optim::mix64(key + static_cast<std::uint64_t>(i));

@@ -17,6 +17,11 @@ STRATA_HOST_DEVICE std::uint64_t mix64(std::uint64_t x) {
     return x ^ (x >> 31);
 }
 
+/// The key of one of a seed's uses: a step's, a name's.
+STRATA_HOST_DEVICE std::uint64_t seeded_key(std::uint64_t seed, std::uint64_t use) {
+    return mix64(mix64(seed) ^ use);
+}
+
 /// Of a parameter's name: FNV-1a, 64 bits.
 inline std::uint64_t name_key(std::string_view name) {
     std::uint64_t hash = 0xCBF29CE484222325ULL;

@@ -19,7 +19,7 @@ namespace strata::optim {
 
 /// A step's key, of all parameters. The constant keeps these numbers apart from others of the same seed.
 inline std::uint64_t rounding_step_key(std::uint64_t seed, std::int64_t step) {
-    return mix64(mix64(seed ^ 0x726F756E64696E67ULL) ^ static_cast<std::uint64_t>(step));
+    return seeded_key(seed ^ 0x726F756E64696E67ULL, static_cast<std::uint64_t>(step));
 }
 
 /// A parameter's key at that step; `parameter` is its name_key.

@@ -377,6 +377,8 @@ TEST(HuggingFaceFolder, ANewHeadDependsOnTheSeedAlone) {
     EXPECT_TRUE(torch::equal(one, keyed_normal({200, 300}, 0.02, 1, "classifier.weight")));
     EXPECT_FALSE(torch::equal(one, keyed_normal({200, 300}, 0.02, 2, "classifier.weight")));
     EXPECT_FALSE(torch::equal(one, keyed_normal({200, 300}, 0.02, 1, "classifier.weights")));
+    EXPECT_FLOAT_EQ(one[0][0].item<float>(), -0.01812376F) << "what it always was";
+    EXPECT_FLOAT_EQ(one[0][2].item<float>(), 0.012919995F);
     EXPECT_NEAR(one.mean().item<double>(), 0.0, 4 * 0.02 / std::sqrt(60000.0));
     EXPECT_NEAR(one.std().item<double>(), 0.02, 4 * 0.02 / std::sqrt(2 * 60000.0));
     EXPECT_NEAR((one.abs() > 0.04).to(torch::kFloat32).mean().item<double>(), 0.0455, 0.004);

@@ -65,6 +65,13 @@ TEST(Dropout, EveryPartOfTheKeyMatters) {
                        heads.transpose(1, 2).index({torch::indexing::Slice(), above}), "queries and keys");
 }
 
+/// A run that goes on draws the masks that it drew when it began, with whatever version.
+TEST(Dropout, KeysAreWhatTheyWere) {
+    const DropoutSite site{{42, 7}, 9, 0.25};
+    EXPECT_EQ(dropout_sample_key(site, 5), 0x6482B9BE9A6A0340U);
+    EXPECT_EQ(dropout_row_key(dropout_sample_key(site, 5), 2, 3), 0xA7CA4CF127B13D05U);
+}
+
 TEST(Dropout, AMaskFollowsItsSampleIntoAnyBatch) {
     const DropoutSite site{key, 2, 0.3};
     const auto whole = layout_of({5, 17, 1, 30});

@@ -279,8 +279,8 @@ TEST(NormGridWalk, AMaskFollowsTheKeyInMemory) {
     const DropoutPass<float> pass{static_cast<std::int64_t>(rows), static_cast<std::int64_t>(width), run(x), run(out),
                                   on_gpu(run, places, step_key)};
     std::vector<float> expected(width);
-    for (const std::int64_t step : {3, 4}) {
-        step_key[0] = dropout_step_key_of(11, step);
+    for (const std::uint64_t step : {3U, 4U}) {
+        step_key[0] = optim::seeded_key(11, step);
         run.run(pass);
         for (std::size_t row = 0; row < rows; ++row) {
             dropout_row(mask_of(places, row, step_key[0]), x.data() + row * width, expected.data(),

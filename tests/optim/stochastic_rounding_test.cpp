@@ -111,6 +111,12 @@ TEST(StochasticRounding, DrawsOfStepsParametersSeedsAndNeighboursAreApart) {
     for (const std::uint32_t shift : {1U, 2U, 64U, 768U}) expect_independent(key, key, shift);
 }
 
+/// A run that goes on rounds as it did when it began, with whatever version.
+TEST(StochasticRounding, KeysAreWhatTheyWere) {
+    EXPECT_EQ(rounding_step_key(42, 7), 0xAAAFE8F277BDFEDCU);
+    EXPECT_EQ(rounding_key(rounding_step_key(42, 7), name_key("weight")), 0xC0AD2E72D8DD72FDU);
+}
+
 TEST(StochasticRounding, ManyAreRoundedAsOneWhereverARunIsCut) {
     std::vector<float> values;
     for (std::uint32_t i = 0; i < 5000; ++i) values.push_back(of_bits(i * 858'993U));  // NaNs and infinities among them
