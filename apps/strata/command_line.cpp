@@ -139,7 +139,8 @@ void apply_file(Config& config, const std::string& file) {
 std::string global_help() {
     std::string text =
         "Strata fine-tunes pretrained networks on many ranks, each layer at its own rate.\n\n"
-        "Usage: strata COMMAND [options]\n       mpirun -np N strata train --config run.toml [options]\n\nCommands:\n";
+        "Usage: strata COMMAND [options]\n       mpirun -np N strata train --config run.toml [options]\n       strata "
+        "--version\n\nCommands:\n";
     for (const auto& entry : commands()) text += fmt::format("  {:<18} {}\n", entry.name, entry.help);
     return text +
            "\n`strata COMMAND --help` lists a command's options. Exit codes: 0 done, 1 failed, 2 wrong input,\n"

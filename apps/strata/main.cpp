@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <exception>
 #include <string>
+#include <string_view>
 
 #include "apps/strata/commands.h"
 #include "apps/strata/options.h"
@@ -27,9 +28,9 @@ int exit_code_of(const std::exception& error) {
     return dynamic_cast<const UserError*>(&error) != nullptr ? exit_wrong_input : exit_failed;
 }
 
-/// On standard error; warnings too.
+/// On standard error; warnings too. Some say the command, and with it the program.
 void print_error(const std::string& message) {
-    std::fprintf(stderr, "strata: %s\n", message.c_str());
+    std::fprintf(stderr, "%s%s\n", message.starts_with("strata ") ? "" : "strata: ", message.c_str());
     std::fflush(stderr);
 }
 
@@ -109,6 +110,10 @@ int run(int argc, char** argv) {
     CommandLine line;
     try {
         launch = dist::read_launch_environment(dist::process_environment(), host_name());
+        if (argc == 2 && std::string_view(argv[1]) == "--version") {
+            if (launch.rank == 0) std::printf("%s", program_text().c_str());
+            return exit_done;
+        }
         line = parse_command_line(argc, argv);
         if (line.help) {
             if (launch.rank == 0) std::printf("%s", line.help_text.c_str());
