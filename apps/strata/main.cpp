@@ -28,9 +28,9 @@ int exit_code_of(const std::exception& error) {
     return dynamic_cast<const UserError*>(&error) != nullptr ? exit_wrong_input : exit_failed;
 }
 
-/// On standard error; warnings too. Some say the command, and with it the program.
+/// On standard error; warnings too.
 void print_error(const std::string& message) {
-    std::fprintf(stderr, "%s%s\n", message.starts_with("strata ") ? "" : "strata: ", message.c_str());
+    std::fprintf(stderr, "strata: %s\n", message.c_str());
     std::fflush(stderr);
 }
 

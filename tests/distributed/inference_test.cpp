@@ -119,12 +119,6 @@ TEST(Program, says_its_version_and_its_libraries) {
                                            HasSubstr("HDF5 ")));
 }
 
-TEST(Program, names_itself_once_in_an_error) {
-    EXPECT_THAT(run_strata(0, {"train", "--learning_rat", "1"}).output, HasSubstr("strata train: unknown option"));
-    EXPECT_THAT(run_strata(0, {"trian"}).output, HasSubstr("strata: unknown command 'trian'"));
-    EXPECT_THAT(run_strata(0, {"train", "--learning_rat", "1"}).output, testing::Not(HasSubstr("strata: strata")));
-}
-
 TEST_F(Inference, plan_writes_json_and_csv_without_mpi) {
     const fs::path json = *scratch_ / "plan.json";
     const fs::path csv = *scratch_ / "plan.csv";
