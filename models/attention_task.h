@@ -5,15 +5,12 @@
 #include <cmath>
 #include <cstdint>
 
+#include "core/round_up.h"
 #include "models/attention_kernel.h"
 #include "models/dropout_simd.h"
 #include "models/simd.h"
 
 namespace strata::models {
-
-STRATA_INLINE std::int64_t round_up(std::int64_t n, std::int64_t to) {
-    return (n + to - 1) / to * to;
-}
 
 /// One head of one sequence.
 template <typename T>
