@@ -57,11 +57,10 @@ CapturedPasses::CapturedPasses(const Experiment& experiment, const data::BatchSh
 
 /// The largest of any rank's micro-batches in this step: all wait for that one anyway, and all ranks must replay
 /// together. Each rank knows all samples' lengths.
-std::int64_t CapturedPasses::bucket(std::span<const std::int64_t> samples) const {
-    const std::vector<std::int64_t> lengths = experiment_.train->lengths_of(samples);
+std::int64_t CapturedPasses::bucket(std::span<const std::int64_t> lengths, const Dealt& dealt) const {
     std::int64_t largest = 0;
-    for (std::int64_t turn = 0; turn < batch_.accumulation; ++turn) {
-        for (const data::Positions& part : data::micro_batch(batch_, lengths, turn)) {
+    for (const std::vector<data::Positions>& parts : dealt) {
+        for (const data::Positions& part : parts) {
             std::int64_t tokens = 0;
             for (const std::int64_t position : part) tokens += lengths[static_cast<std::size_t>(position)];
             largest = std::max(largest, buckets_.tokens(std::ssize(part), tokens));
@@ -72,13 +71,20 @@ std::int64_t CapturedPasses::bucket(std::span<const std::int64_t> samples) const
 
 const torch::Tensor& CapturedPasses::make(std::span<const std::int64_t> samples, std::int64_t rank,
                                           const models::DropoutKey& dropout, const FrozenOutputs* outputs) {
-    const std::int64_t shape = outputs == nullptr ? bucket(samples) : shape_of_heads;
-    const Inputs own = inputs_of(samples, rank, shape, dropout, outputs);
+    const std::vector<std::int64_t> lengths = experiment_.train->lengths_of(samples);
+    Dealt dealt;
+    std::vector<data::Positions> its;
+    for (std::int64_t turn = 0; turn < batch_.accumulation; ++turn) {
+        dealt.push_back(data::micro_batch(batch_, lengths, turn));
+        its.push_back(dealt.back()[static_cast<std::size_t>(rank)]);
+    }
+    const std::int64_t shape = outputs == nullptr ? bucket(lengths, dealt) : shape_of_heads;
+    const Inputs own = inputs_of(samples, its, shape, dropout, outputs);
     auto& fixed = fixed_[shape];
     if (!fixed) fixed = std::make_unique<models::FixedTensors>(own.tensors, device_, stream_);
     fixed->send(own.tensors);
     const std::int64_t first =
-        std::visit([](const auto& its) { return its.sample_positions.front(); }, own.batches.front());
+        std::visit([](const auto& batch) { return batch.sample_positions.front(); }, own.batches.front());
     models::seed_flash_attention(device_, dropout, std::max<std::int64_t>(first, 0));  // a dummy's is -1
     optimizer_.passes(shape, [&] { run(own, fixed->there(), dropout); });
     return loss_;
@@ -91,16 +97,15 @@ CapturedPasses::Padded CapturedPasses::padded(std::span<const std::int64_t> samp
     return buckets_.padded(std::get<models::PackedInput>(batch.input), shape);
 }
 
-CapturedPasses::Inputs CapturedPasses::inputs_of(std::span<const std::int64_t> samples, std::int64_t rank,
-                                                 std::int64_t shape, const models::DropoutKey& dropout,
+CapturedPasses::Inputs CapturedPasses::inputs_of(std::span<const std::int64_t> samples,
+                                                 const std::vector<data::Positions>& own, std::int64_t shape,
+                                                 const models::DropoutKey& dropout,
                                                  const FrozenOutputs* outputs) const {
     Inputs inputs;
     inputs.tensors.push_back(models::step_key_tensor(dropout));
-    const std::vector<std::int64_t> lengths = experiment_.train->lengths_of(samples);
-    for (std::int64_t turn = 0; turn < batch_.accumulation; ++turn) {
-        const data::Positions own = data::micro_batch(batch_, lengths, turn)[static_cast<std::size_t>(rank)];
-        const std::vector<std::int64_t> its_samples = data::samples_at(samples, own);
-        const Padded batch = padded(its_samples, own, shape, outputs);
+    for (const data::Positions& part : own) {
+        const std::vector<std::int64_t> its_samples = data::samples_at(samples, part);
+        const Padded batch = padded(its_samples, part, shape, outputs);
         const auto rows = std::visit([](const auto& its) { return its.sequences(); }, batch);
         const models::Targets targets =
             models::make_targets(experiment_.train->labels_of(its_samples), experiment_.regression(),

@@ -47,10 +47,12 @@ class CapturedPasses {
         std::vector<torch::Tensor> tensors;  ///< the step's key; of each micro-batch its input's, labels and weights
     };
 
-    std::int64_t bucket(std::span<const std::int64_t> samples) const;
+    using Dealt = std::vector<std::vector<data::Positions>>;  // of each turn, each rank's part
+
+    std::int64_t bucket(std::span<const std::int64_t> lengths, const Dealt& dealt) const;
     Padded padded(std::span<const std::int64_t> samples, const data::Positions& positions, std::int64_t shape,
                   const FrozenOutputs* outputs) const;
-    Inputs inputs_of(std::span<const std::int64_t> samples, std::int64_t rank, std::int64_t shape,
+    Inputs inputs_of(std::span<const std::int64_t> samples, const std::vector<data::Positions>& own, std::int64_t shape,
                      const models::DropoutKey& dropout, const FrozenOutputs* outputs) const;
     torch::Tensor logits(const models::PackedInput& input, const models::DropoutKey& key) const;
     torch::Tensor logits(const models::FixedInput& input, const models::DropoutKey& key) const;
