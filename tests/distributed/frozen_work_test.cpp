@@ -115,7 +115,8 @@ TEST(FrozenWork, BackwardEndsAtTheLowestThawedGroupOnEveryRank) {
     }
     const std::int64_t layer = steps[3] - steps[2];
     EXPECT_GT(layer, 16) << "more than its parameters' gradients";
-    EXPECT_EQ(steps[1] - steps[0], layer + 1) << "the last makes its queries of first tokens, apart from keys and values";
+    EXPECT_EQ(steps[1] - steps[0], layer + 1)
+        << "the last makes its queries of first tokens, apart from keys and values";
     EXPECT_EQ(steps[2] - steps[1], layer + 1) << "the second also the way to it from the first tokens";
     EXPECT_GT(steps[4], steps[3]) << "the embeddings come on top";
     EXPECT_LT(steps[5], steps[2]) << "a frozen layer in between passes gradients on, but takes none";

@@ -219,10 +219,10 @@ TEST(Precision, kept_outputs_of_a_frozen_backbone_change_no_bit_in_bf16) {
 TEST(Precision, the_best_model_of_a_bf16_run_is_its_masters) {
     const ScratchFolder scratch;
     // Training makes the loss less, so that the greatest is not the last.
-    expect_success(run_strata(2, with(run_in("--bf16", 2, scratch / "run"),
-                                      {"--eval_strategy", "steps", "--eval_steps", "5", "--save_steps", "5",
-                                       "--load_best_model_at_end", "true", "--metric_for_best_model", "loss",
-                                       "--greater_is_better", "true"})));
+    expect_success(run_strata(
+        2, with(run_in("--bf16", 2, scratch / "run"),
+                {"--eval_strategy", "steps", "--eval_steps", "5", "--save_steps", "5", "--load_best_model_at_end",
+                 "true", "--metric_for_best_model", "loss", "--greater_is_better", "true"})));
     const auto state = read_json(scratch / "run/checkpoint-20/trainer_state.json");
     const fs::path best = state["best_model_checkpoint"].get<std::string>();
     ASSERT_NE(best.filename(), "checkpoint-20");
