@@ -17,6 +17,7 @@ constexpr std::int64_t width = simd::width;
 constexpr std::int64_t most_vectors = 3;  // of a panel
 constexpr std::int64_t tile_rows = 8;
 constexpr std::int64_t part_rows = 256;
+constexpr std::int64_t line = 64;  // bytes of a cache line
 
 std::int64_t parts_of(std::int64_t n, std::int64_t size) {
     return (n + size - 1) / size;
@@ -125,6 +126,57 @@ STRATA_BF16 STRATA_INLINE void pack_transposed(const ProductRight& right, std::i
     }
 }
 
+/// Where a panel's columns of a term's B lie: rows of `bytes`, `stride` bytes apart.
+struct Source {
+    const char* row;
+    std::int64_t rows, bytes, stride;
+};
+
+Source source_of(const Product& product, const ProductTerm& term, std::int64_t panel) {
+    const std::int64_t column = panel * panel_columns(product);
+    const std::int64_t columns = std::min(product.columns - column, panel_columns(product));
+    const std::int64_t element = sizeof(Bf16), stride = term.right.stride;
+    const auto at = [&](std::int64_t offset) { return reinterpret_cast<const char*>(term.right.data + offset); };
+    if (term.right.transposed) return {at(column * stride), columns, term.inner * element, stride * element};
+    return {at(column), term.inner, columns * element, stride * element};
+}
+
+/// Asks memory for what the next panel will be packed of, a share with each tile of this one: packing alone would wait
+/// for it.
+class NextPanel {
+  public:
+    NextPanel() = default;
+    NextPanel(const Product& product, std::int64_t panel, std::int64_t shares) : product_(&product), panel_(panel) {
+        std::int64_t lines = 0;
+        for (int t = 0; t < product.term_count; ++t) {
+            const Source source = source_of(product, product.terms[t], panel);
+            lines += source.rows * parts_of(source.bytes, line);
+        }
+        share_ = parts_of(lines, shares);
+        source_ = source_of(product, product.terms[0], panel);
+    }
+
+    void ask() {
+        for (std::int64_t lines = share_; lines > 0 && source_.rows > 0; --lines) {
+            __builtin_prefetch(source_.row + at_, /*write*/ 0, /*level 2*/ 2);
+            at_ += line;
+            if (at_ < source_.bytes) continue;
+            at_ = 0;
+            source_.row += source_.stride;
+            if (--source_.rows == 0 && ++term_ < product_->term_count)
+                source_ = source_of(*product_, product_->terms[term_], panel_);
+        }
+    }
+
+  private:
+    const Product* product_ = nullptr;
+    std::int64_t panel_ = 0;
+    std::int64_t share_ = 0;  // lines
+    Source source_{};         // what is left of a term's
+    std::int64_t at_ = 0;     // bytes, in its first row
+    int term_ = 0;
+};
+
 /// The columns of B that a thread has packed, of all terms one after another.
 struct Panel {
     std::int64_t column, columns, vectors;
@@ -183,8 +235,19 @@ STRATA_BF16 STRATA_INLINE void put(const Product& product, std::int64_t at, __m5
     }
 }
 
+/// Asks for what a tile will be added to, which it needs in the end.
+STRATA_INLINE void ask_for_sums(const Product& product, std::int64_t at, std::int64_t rows, std::int64_t columns) {
+    const std::int64_t element = product.out != nullptr ? sizeof(Bf16) : sizeof(float);
+    const char* row = product.out != nullptr ? reinterpret_cast<const char*>(product.out + at)
+                                             : reinterpret_cast<const char*>(product.wide_out + at);
+    for (std::int64_t r = 0; r < rows; ++r, row += product.out_stride * element) {
+        for (std::int64_t b = 0; b < columns * element; b += line) __builtin_prefetch(row + b, /*write*/ 1);
+    }
+}
+
 template <int R, int V>
 STRATA_BF16 void tile(const Product& product, std::int64_t row, const Panel& panel) {
+    if (product.adds) ask_for_sums(product, row * product.out_stride + panel.column, R, panel.columns);
     __mmask16 masks[V];
     __m512 sums[R][V];
 #pragma GCC unroll 3
@@ -212,9 +275,12 @@ STRATA_BF16 void tile(const Product& product, std::int64_t row, const Panel& pan
 /// Rows begin .. end, where begin is a multiple of tile_rows.
 template <int V>
 STRATA_BF16 STRATA_INLINE void rows_against(const Product& product, const Panel& panel, std::int64_t begin,
-                                            std::int64_t end) {
+                                            std::int64_t end, NextPanel& next) {
     std::int64_t row = begin;
-    for (; row + tile_rows <= end; row += tile_rows) tile<tile_rows, V>(product, row, panel);
+    for (; row + tile_rows <= end; row += tile_rows) {
+        tile<tile_rows, V>(product, row, panel);
+        next.ask();
+    }
     if (row + 4 <= end) {
         tile<4, V>(product, row, panel);
         row += 4;
@@ -254,19 +320,22 @@ STRATA_BF16 void run_product(const Product& product, std::int64_t first_part, st
     const std::int64_t parts_a_panel = parts_of(product.rows, part_rows);
     std::int64_t packed = -1;
     Panel panel{};
+    NextPanel next;
     for (std::int64_t part = first_part; part < last_part; ++part) {
         if (part / parts_a_panel != packed) {
             packed = part / parts_a_panel;
             panel = pack_panel(product, packed, scratch);
+            const bool is_last = packed == (last_part - 1) / parts_a_panel;
+            next = is_last ? NextPanel() : NextPanel(product, packed + 1, parts_of(product.rows, tile_rows));
         }
         const std::int64_t begin = part % parts_a_panel * part_rows;
         const std::int64_t end = std::min(begin + part_rows, product.rows);
         if (panel.vectors == 3) {
-            rows_against<3>(product, panel, begin, end);
+            rows_against<3>(product, panel, begin, end, next);
         } else if (panel.vectors == 2) {
-            rows_against<2>(product, panel, begin, end);
+            rows_against<2>(product, panel, begin, end, next);
         } else {
-            rows_against<1>(product, panel, begin, end);
+            rows_against<1>(product, panel, begin, end, next);
         }
     }
 }

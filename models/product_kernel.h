@@ -3,9 +3,9 @@
 //
 // Up to 48 columns of B are packed at a time, two rows of them to a 32-bit word as VDPBF16PS takes them, and stay in
 // the level 2 cache while all rows of A pass by, eight at a time against 24 registers of sums (K. Goto, R. van de
-// Geijn, "Anatomy of high-performance matrix multiplication", 2008). A is read where it lies. Each element is one sum
-// from the first term to the last, so neither the number of rows nor threads change bits. Numbers below 2^-126 count as
-// zero. No torch.
+// Geijn, "Anatomy of high-performance matrix multiplication", 2008), and what the next columns are packed of is asked
+// for meanwhile, a share with each tile. A is read where it lies. Each element is one sum from the first term to the
+// last, so neither the number of rows nor threads change bits. Numbers below 2^-126 count as zero. No torch.
 #pragma once
 
 #include <cstdint>
