@@ -84,8 +84,8 @@ STRATA_INLINE void backward(ActivationKind kind, const T* grad_y, const T* x, co
     });
 }
 
-template <typename T>
-STRATA_INLINE void add(const T* x, float* sums, std::int64_t n) {
+template <typename T, typename Sum>
+STRATA_INLINE void add(const T* x, Sum* sums, std::int64_t n) {
     simd::for_each_sixteen(n, [&](std::int64_t i, auto count) STRATA_INLINED {
         simd::store_some(sums + i, simd::load_some(sums + i, count) + simd::load_some(x + i, count), count);
     });
@@ -116,6 +116,10 @@ STRATA_CLONES void add_row(const float* x, float* sums, std::int64_t n) {
 }
 
 STRATA_CLONES void add_row(const Bf16* x, float* sums, std::int64_t n) {
+    add(x, sums, n);
+}
+
+STRATA_CLONES void add_row(const float* x, Bf16* sums, std::int64_t n) {
     add(x, sums, n);
 }
 

@@ -23,5 +23,6 @@ void activation_backward_row(ActivationKind kind, const Bf16* grad_y, const Bf16
 /// sums[i] += x[i]
 void add_row(const float* x, float* sums, std::int64_t n);
 void add_row(const Bf16* x, float* sums, std::int64_t n);
+void add_row(const float* x, Bf16* sums, std::int64_t n);
 
 }  // namespace strata::models

@@ -33,7 +33,7 @@ void forward_on_gpu(ActivationKind kind, const torch::Tensor& x, const torch::Te
     });
 }
 
-/// Writes the gradient of x; returns the bias's.
+/// Writes the gradient of x; returns the bias's, undefined where it went to its place.
 torch::Tensor backward_on_cpu(ActivationKind kind, const torch::Tensor& grad, const torch::Tensor& x,
                               const torch::Tensor& bias, torch::Tensor& grad_x) {
     const std::int64_t width = x.size(1);
@@ -47,7 +47,7 @@ torch::Tensor backward_on_cpu(ActivationKind kind, const torch::Tensor& grad, co
             activation_backward_row(kind, above + at, from + at, plus, to + at, row_sums, width);
         });
     });
-    return sums.total().to(bias.scalar_type());
+    return sums.gradient_of(bias);
 }
 
 torch::Tensor backward_on_gpu(ActivationKind kind, const torch::Tensor& grad, const torch::Tensor& x,

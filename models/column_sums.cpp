@@ -1,15 +1,20 @@
 #include "models/column_sums.h"
 
 #include "models/activation_kernel.h"
+#include "models/kernel_data.h"
+#include "models/parameter_gradient.h"
 
 namespace strata::models {
 
-torch::Tensor ColumnSums::total() const {
-    torch::Tensor sums = torch::zeros({columns_});
-    for (std::int64_t block = 0; block < blocks_.size(0); ++block) {
-        add_row(blocks_.const_data_ptr<float>() + block * columns_, sums.mutable_data_ptr<float>(), columns_);
-    }
-    return sums;
+torch::Tensor ColumnSums::gradient_of(const torch::Tensor& parameter, std::int64_t first) {
+    const std::int64_t columns = parameter.numel();
+    float* const total = blocks_.mutable_data_ptr<float>() + first;  // the first block's
+    for (std::int64_t block = 1; block < blocks_.size(0); ++block) add_row(total + block * columns_, total, columns);
+    if (!gradient_takes(parameter) || !parameter.grad().is_contiguous())
+        return blocks_[0].narrow(0, first, columns).to(parameter.scalar_type());
+    for_kernel_type(parameter,
+                    [&](auto type) { add_row(total, mutable_data_of<decltype(type)>(parameter.grad()), columns); });
+    return {};
 }
 
 }  // namespace strata::models

@@ -4,6 +4,7 @@
 
 #include <torch/types.h>
 
+#include <algorithm>
 #include <cstdint>
 
 #include "models/parallel.h"
@@ -13,7 +14,9 @@ namespace strata::models {
 class ColumnSums {
   public:
     ColumnSums(std::int64_t rows, std::int64_t columns)
-        : rows_(rows), columns_(columns), blocks_(torch::zeros({(rows + block_rows - 1) / block_rows, columns})) {}
+        : rows_(rows),
+          columns_(columns),
+          blocks_(torch::zeros({std::max<std::int64_t>((rows + block_rows - 1) / block_rows, 1), columns})) {}
 
     /// Calls body(row, sums of its block) for every row, threaded.
     template <typename Body>
@@ -27,8 +30,10 @@ class ColumnSums {
         });
     }
 
-    /// [columns]
-    torch::Tensor total() const;
+    /// The sums of the columns from `first` on as a parameter's gradient, [columns of the parameter]: rounded once to
+    /// its type. Undefined where they were added to the gradient that is there (parameter_gradient.h). Once for each
+    /// column.
+    torch::Tensor gradient_of(const torch::Tensor& parameter, std::int64_t first = 0);
 
   private:
     static constexpr std::int64_t block_rows = 64;

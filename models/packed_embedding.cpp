@@ -13,8 +13,8 @@
 #include "models/embedding_kernel.h"
 #include "models/kernel_data.h"
 #include "models/lookup.h"
-#include "models/packed_linear.h"
 #include "models/parallel.h"
+#include "models/parameter_gradient.h"
 
 namespace strata::models {
 namespace {

@@ -1,7 +1,6 @@
 #include "models/packed_linear.h"
 
 #include <torch/csrc/autograd/custom_function.h>
-#include <torch/csrc/autograd/graph_task.h>
 
 #include <algorithm>
 #include <utility>
@@ -10,21 +9,23 @@
 #include "models/column_sums.h"
 #include "models/kernel_data.h"
 #include "models/packed_product.h"
+#include "models/parameter_gradient.h"
 
 namespace strata::models {
 namespace {
 
-torch::Tensor sum_of_rows(const torch::Tensor& x) {
-    if (!kernel_can(x)) return x.sum(0);
-    ColumnSums sums(x.size(0), x.size(1));
-    for_kernel_type(x, [&](auto type) {
-        const auto* from = data_of<decltype(type)>(x);
-        sums.for_each_row([&](std::int64_t row, float* to) { add_row(from + row * x.size(1), to, x.size(1)); });
+// Undefined where they went to the gradient that is there.
+
+torch::Tensor bias_gradient(const torch::Tensor& grad, const torch::Tensor& bias) {
+    if (!kernel_can(grad)) return grad.sum(0);
+    ColumnSums sums(grad.size(0), grad.size(1));
+    for_kernel_type(grad, [&](auto type) {
+        const auto* from = data_of<decltype(type)>(grad);
+        sums.for_each_row([&](std::int64_t row, float* to) { add_row(from + row * grad.size(1), to, grad.size(1)); });
     });
-    return sums.total().to(x.scalar_type());
+    return sums.gradient_of(bias);
 }
 
-/// Undefined where the sum went to the gradient that is there.
 torch::Tensor weight_gradient(const torch::Tensor& grad, const torch::Tensor& x, const torch::Tensor& weight) {
     if (!gradient_takes(weight)) return weight_product(grad, x);
     add_weight_product(grad, x, weight.grad());
@@ -44,7 +45,7 @@ class Linears : public torch::autograd::Function<Linears> {
                                             [](const torch::Tensor& weight) { return weight.requires_grad(); });
         // Only what a gradient needs is kept.
         torch::autograd::variable_list kept = {any_trains ? x : torch::Tensor()}, out;
-        kept.insert(kept.end(), weights.begin(), weights.end());
+        kept.insert(kept.end(), parameters.begin(), parameters.end());
         context->save_for_backward(std::move(kept));
         context->saved_data["biased"] = biased;
         for (std::size_t i = 0; i < count; ++i) {
@@ -59,14 +60,14 @@ class Linears : public torch::autograd::Function<Linears> {
         const std::size_t layers = grads.size();
         const bool biased = context->saved_data["biased"].toBool();
         const auto needs = [&](std::size_t input) { return context->needs_input_grad(input); };
-        const at::TensorList weights = at::TensorList(saved).slice(1);
+        const at::TensorList weights = at::TensorList(saved).slice(1, layers);
         torch::autograd::variable_list own;
         for (const torch::Tensor& grad : grads) own.push_back(grad.contiguous());
         torch::autograd::variable_list out(1 + (biased ? 2 : 1) * layers);
         if (needs(0)) out[0] = input_product(own, weights);
         for (std::size_t i = 0; i < layers; ++i) {
             if (needs(1 + i)) out[1 + i] = weight_gradient(own[i], saved[0], weights[i]);
-            if (biased && needs(1 + layers + i)) out[1 + layers + i] = sum_of_rows(own[i]);
+            if (biased && needs(1 + layers + i)) out[1 + layers + i] = bias_gradient(own[i], saved[1 + layers + i]);
         }
         out.emplace_back();  // of `layers`
         return out;
@@ -84,15 +85,6 @@ std::vector<torch::Tensor> packed_linears(const torch::Tensor& x, const std::vec
 
 torch::Tensor packed_linear(const torch::Tensor& x, const torch::Tensor& weight, const torch::Tensor& bias) {
     return packed_linears(x, {weight}, bias.defined() ? std::vector{bias} : std::vector<torch::Tensor>())[0];
-}
-
-bool gradient_takes(const torch::Tensor& parameter) {
-    const torch::Tensor& grad = parameter.grad();
-    if (!grad.defined() || grad.scalar_type() != parameter.scalar_type() || grad.layout() != torch::kStrided)
-        return false;
-    // A pass for the gradients of certain tensors (torch::autograd::grad) hands them out and leaves none.
-    const auto* wanted = torch::autograd::get_current_graph_task_exec_info();
-    return !torch::GradMode::is_enabled() && (wanted == nullptr || wanted->empty());
 }
 
 }  // namespace strata::models

@@ -98,13 +98,17 @@ torch::Tensor forward_on_gpu(const torch::Tensor& x, const torch::Tensor& bias, 
     return moments;
 }
 
-/// What backward reads and writes; grad_x is undefined where nobody wants it.
+/// What backward reads and writes; grad_x is undefined where nobody wants it, and so is then the bias.
 struct BackwardTensors {
-    torch::Tensor grad, s, gamma, moments, grad_residual, grad_x;
+    torch::Tensor grad, s, gamma, beta, bias, moments, grad_residual, grad_x;
 };
 
-/// The gradients of gamma, beta and, with grad_x, of bias, one after another.
-torch::Tensor backward_on_gpu(const BackwardTensors& on, const Mask& mask) {
+/// Each undefined where it went to its place, or is not wanted.
+struct ParameterGradients {
+    torch::Tensor gamma, beta, bias;
+};
+
+ParameterGradients backward_on_gpu(const BackwardTensors& on, const Mask& mask) {
     const std::int64_t rows = on.s.size(0), width = on.s.size(1), sums = on.grad_x.defined() ? 3 : 2;
     const torch::Tensor means =
         torch::empty({rows * static_cast<std::int64_t>(sizeof(NormRowMeans))}, on.s.options().dtype(torch::kUInt8));
@@ -127,7 +131,8 @@ torch::Tensor backward_on_gpu(const BackwardTensors& on, const Mask& mask) {
         pass.sums_to = mutable_data_of<T>(total);
         run_cuda_pass(pass, cuda_queue_of(on.s));
     });
-    return total;
+    const auto part = [&](std::int64_t i) { return i < sums ? total.narrow(0, i * width, width) : torch::Tensor(); };
+    return {part(0), part(1), part(2)};
 }
 
 template <typename T>
@@ -148,12 +153,14 @@ void backward_rows(const torch::Tensor& grad, const torch::Tensor& s, const torc
     });
 }
 
-torch::Tensor backward_on_cpu(const BackwardTensors& on, const Mask& mask) {
-    ColumnSums sums(on.s.size(0), 3 * on.s.size(1));
+ParameterGradients backward_on_cpu(const BackwardTensors& on, const Mask& mask) {
+    const std::int64_t width = on.s.size(1);
+    ColumnSums sums(on.s.size(0), 3 * width);
     for_kernel_type(on.s, [&](auto type) {
         backward_rows<decltype(type)>(on.grad, on.s, on.gamma, on.moments, mask, on.grad_residual, on.grad_x, sums);
     });
-    return sums.total().to(on.gamma.scalar_type());
+    return {sums.gradient_of(on.gamma), sums.gradient_of(on.beta, width),
+            on.bias.defined() ? sums.gradient_of(on.bias, 2 * width) : torch::Tensor()};
 }
 
 class ResidualNorm : public torch::autograd::Function<ResidualNorm> {
@@ -176,7 +183,7 @@ class ResidualNorm : public torch::autograd::Function<ResidualNorm> {
         } else {
             moments = forward_on_gpu(added, plus, residual, weights, *mask, s, y);
         }
-        context->save_for_backward({s, gamma, moments});
+        context->save_for_backward({s, gamma, beta, plus, moments});
         context->saved_data["mask"] = torch::IValue::make_capsule(mask);
         context->saved_data["adds"] = x.has_value();
         return y;
@@ -194,11 +201,12 @@ class ResidualNorm : public torch::autograd::Function<ResidualNorm> {
                                  s,
                                  saved[1],
                                  saved[2],
+                                 saved[3],
+                                 saved[4],
                                  torch::empty_like(s),
                                  adds ? torch::empty_like(s) : torch::Tensor()};
-        const torch::Tensor total = (s.is_cpu() ? backward_on_cpu : backward_on_gpu)(on, mask);
-        const auto part = [&](std::int64_t i) { return total.narrow(0, i * s.size(1), s.size(1)); };
-        return {on.grad_x, adds ? part(2) : torch::Tensor(), on.grad_residual, part(0), part(1), {}, {}};
+        const ParameterGradients made = (s.is_cpu() ? backward_on_cpu : backward_on_gpu)(on, mask);
+        return {on.grad_x, made.bias, on.grad_residual, made.gamma, made.beta, {}, {}};
     }
 };
 

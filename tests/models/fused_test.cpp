@@ -60,6 +60,32 @@ void expect_definition(const Function& fused, const Function& definition, Tensor
         EXPECT_LT(relative_difference(got[i], expected[i]), 1e-12) << what;
 }
 
+/// backward() adds to the gradients that are there, where they lie; a pass that hands gradients out leaves those alone.
+void expect_added_in_place(const Function& fused, Tensors inputs, const std::string& what) {
+    for (torch::Tensor& input : inputs) input = input.to(torch::kBFloat16).to(torch::kFloat32);
+    const Tensors expected = results(fused, inputs, torch::kFloat64);
+    for (const auto& [dtype, tolerance] : {std::pair{torch::kFloat32, 4e-6}, {torch::kBFloat16, 0.02}}) {
+        Tensors leaves;
+        for (const torch::Tensor& input : inputs) {
+            leaves.push_back(input.to(dtype).clone().requires_grad_());
+            leaves.back().mutable_grad() = torch::ones_like(leaves.back());
+        }
+        const torch::Tensor out = fused(leaves);
+        const torch::Tensor weights = random_tensor(out.sizes(), 99).to(torch::kBFloat16).to(dtype);
+        const Tensors handed = torch::autograd::grad({out}, leaves, {weights}, /*retain_graph=*/true);
+        for (const torch::Tensor& leaf : leaves) EXPECT_TRUE(leaf.grad().eq(1).all().item<bool>()) << what;
+        std::vector<const void*> places;
+        for (const torch::Tensor& leaf : leaves) places.push_back(leaf.grad().const_data_ptr());
+        out.backward(weights);
+        for (std::size_t i = 0; i < leaves.size(); ++i) {
+            const std::string which = what + ", gradient of input " + std::to_string(i) + ", " + torch::toString(dtype);
+            EXPECT_EQ(leaves[i].grad().const_data_ptr(), places[i]) << which;
+            EXPECT_LT(relative_difference(leaves[i].grad(), expected[i + 1] + 1.0), tolerance) << which;
+            EXPECT_LT(relative_difference(handed[i], expected[i + 1]), tolerance) << which;
+        }
+    }
+}
+
 void expect_same_bits_on_threads(const Function& function, const Tensors& inputs,
                                  torch::ScalarType dtype = torch::kFloat32) {
     const int threads = torch::get_num_threads();
@@ -98,6 +124,11 @@ TEST(ResidualNorm, EqualsItsDefinition) {
                               "width " + std::to_string(width) + (site ? " with dropout" : ""));
         }
     }
+}
+
+TEST(ResidualNorm, AddsToGradientsWhereTheyLie) {
+    const auto layout = layout_of({3, 1, 70, 61});
+    expect_added_in_place(fused_norm(layout, {}), norm_inputs(layout->rows(), 45), "norm");
 }
 
 TEST(ResidualNorm, KeepsItsDigitsFarFromZero) {
@@ -162,6 +193,11 @@ TEST(BiasActivation, IsRightEverywhere) {
     }
 }
 
+TEST(BiasActivation, AddsToGradientsWhereTheyLie) {
+    const auto fused = [](const Tensors& in) { return bias_activation(in[0], in[1], ActivationKind::gelu); };
+    expect_added_in_place(fused, {random_tensor({135, 45}, 1), random_tensor({45}, 2)}, "bias and activation");
+}
+
 TEST(BiasActivation, ThreadsDoNotChangeTheBits) {
     const auto fused = [](const Tensors& in) { return bias_activation(in[0], in[1], ActivationKind::gelu); };
     expect_same_bits_on_threads(fused, {random_tensor({500, 200}, 1), random_tensor({200}, 2)});
@@ -208,22 +244,10 @@ TEST(PackedLinears, GiveGradientsToThoseThatTrain) {
     EXPECT_LT(relative_difference(weight.grad(), x.sum(0).expand({6, 8})), 1e-6);
 }
 
-TEST(PackedLinear, AddsToTheGradientThatIsThere) {
-    for (const auto dtype : {torch::kFloat32, torch::kBFloat16}) {
-        const torch::Tensor x = random_tensor({20, 8}, 1).to(dtype);
-        torch::Tensor weight = random_tensor({5, 8}, 2).to(dtype).requires_grad_();
-        weight.mutable_grad() = torch::ones_like(weight);
-        const void* place = weight.grad().const_data_ptr();
-        packed_linear(x, weight, {}).sum().backward();
-        EXPECT_EQ(weight.grad().const_data_ptr(), place);
-        const torch::Tensor expected = x.to(torch::kFloat64).sum(0).expand({5, 8}) + 1.0;
-        EXPECT_LT(relative_difference(weight.grad(), expected), dtype == torch::kFloat32 ? 1e-6 : 0.01);
-        // A pass that hands gradients out leaves those in place alone.
-        const torch::Tensor before = weight.grad().clone();
-        const Tensors handed = torch::autograd::grad({packed_linear(x, weight, {}).sum()}, {weight});
-        EXPECT_LT(relative_difference(handed[0], expected - 1.0), dtype == torch::kFloat32 ? 1e-6 : 0.01);
-        EXPECT_TRUE(torch::equal(weight.grad(), before));
-    }
+TEST(PackedLinear, AddsToGradientsWhereTheyLie) {
+    const auto fused = [](const Tensors& in) { return packed_linear(in[0], in[1], in[2]); };
+    expect_added_in_place(fused, {random_tensor({135, 34}, 1), random_tensor({18, 34}, 2), random_tensor({18}, 3)},
+                          "linear");
 }
 
 TEST(PackedLinear, GivesAFrozenWeightNothing) {
@@ -256,17 +280,9 @@ TEST(PackedEmbedding, EqualsTheSumOfItsTables) {
     EXPECT_EQ(got[1][2].abs().max().item<double>(), 0.0) << "a word that is not there";
 }
 
-TEST(PackedEmbedding, AddsToTheGradientsThatAreThere) {
+TEST(PackedEmbedding, AddsToGradientsWhereTheyLie) {
     const Words words;
-    Tensors tables, plain;
-    for (const torch::Tensor& table : words.tables) {
-        tables.push_back(table.clone().requires_grad_());
-        plain.push_back(table.clone().requires_grad_());
-        tables.back().mutable_grad() = torch::ones_like(table);
-    }
-    words.fused(tables).square().sum().backward();
-    words.plain(plain).square().sum().backward();
-    for (std::size_t i = 0; i < 3; ++i) EXPECT_LT(relative_difference(tables[i].grad(), plain[i].grad() + 1.0), 1e-6);
+    expect_added_in_place(words.fused, words.tables, "embeddings");
 }
 
 TEST(PackedEmbedding, SumsAWordOfThousandTokensInSinglePrecision) {

@@ -1,0 +1,17 @@
+#include "models/parameter_gradient.h"
+
+#include <torch/csrc/autograd/graph_task.h>
+
+namespace strata::models {
+
+bool gradient_takes(const torch::Tensor& parameter) {
+    if (!parameter.is_leaf()) return false;
+    const torch::Tensor& grad = parameter.grad();
+    if (!grad.defined() || grad.scalar_type() != parameter.scalar_type() || grad.layout() != torch::kStrided)
+        return false;
+    // A pass for the gradients of certain tensors (torch::autograd::grad) hands them out and leaves none.
+    const auto* wanted = torch::autograd::get_current_graph_task_exec_info();
+    return !torch::GradMode::is_enabled() && (wanted == nullptr || wanted->empty());
+}
+
+}  // namespace strata::models
