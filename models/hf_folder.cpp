@@ -86,8 +86,11 @@ void fill(torch::Tensor& parameter, const std::string& name, const Stored& store
     stored.file->load_into(stored.name, parameter);
 }
 
+/// As transformers does: norms scale by 1, biases are 0, matrices are drawn.
 void initialise(torch::Tensor& parameter, const std::string& name, const BertConfig& config, std::uint64_t seed) {
-    if (parameter.dim() == 1) {
+    if (name.ends_with("LayerNorm.weight")) {
+        parameter.fill_(1.0);
+    } else if (parameter.dim() == 1) {
         parameter.zero_();
     } else {
         parameter.copy_(keyed_normal(parameter.sizes().vec(), config.initializer_range, seed, name));

@@ -384,6 +384,20 @@ TEST(HuggingFaceFolder, ANewHeadDependsOnTheSeedAlone) {
     EXPECT_NEAR((one.abs() > 0.04).to(torch::kFloat32).mean().item<double>(), 0.0455, 0.004);
 }
 
+TEST(HuggingFaceFolder, EveryParameterOfADrawnModelLearns) {
+    const LoadedModel drawn = draw_model(fixtures() / "classifier", {});
+    const Batch batch;
+    const torch::Tensor logits = drawn.model->forward(batch.input, std::nullopt);
+    loss_sum(logits, batch.labels, false).backward();
+    for (const auto& [name, parameter] : drawn.model->named_parameter_list()) {
+        // What shifts all of a query's scores alike changes no probability: nothing but rounding is left.
+        if (name.ends_with("self.key.bias")) continue;
+        EXPECT_GT(parameter.grad().abs().max().item<double>(), 1e-6) << name;
+        if (!name.ends_with("LayerNorm.weight")) continue;
+        EXPECT_TRUE(parameter.eq(1).all().item<bool>()) << name;
+    }
+}
+
 TEST(HuggingFaceFolder, RefusesWeightsOfAnotherShape) {
     const TemporaryFolder folder;
     TemporaryFolder::copy_model("classifier", folder.path() / "m");
