@@ -250,6 +250,7 @@ optim::Slice GroupStorage::slice(std::size_t group) const {
 }
 
 optim::SliceBuffers GroupStorage::buffers(std::size_t group) {
+    ++handed_out_;
     const auto pointer = [](const torch::Tensor& state) { return state.defined() ? state.data_ptr<float>() : nullptr; };
     Place& place = places_[group];
     const std::int64_t begin = slice(group).begin;

@@ -122,6 +122,10 @@ class GroupStorage {
     optim::Slice slice(std::size_t group) const;
     optim::SliceBuffers buffers(std::size_t group);
 
+    /// Changes whenever buffers() have been handed out, whose receiver may write to the state there before the next
+    /// update.
+    std::int64_t handed_out() const { return handed_out_; }
+
     /// The own slices of all live groups, ready for the fused update.
     std::vector<optim::UpdateSpan> spans();
 
@@ -172,6 +176,7 @@ class GroupStorage {
     Memory memory_kind_;
     const optim::Stage* stage_ = nullptr;  // what gradients and state are laid out for
     std::int64_t layout_ = 0;
+    std::int64_t handed_out_ = 0;
     std::vector<Place> places_;
     std::vector<std::int64_t> group_steps_;
     std::vector<Binding> bindings_;

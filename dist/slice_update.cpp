@@ -1,9 +1,11 @@
 #include "dist/slice_update.h"
 
+#include <optional>
 #include <utility>
 
 #include "core/error.h"
 #include "dist/slice_update_cuda.h"
+#include "optim/resting_pieces.h"
 
 namespace strata::dist {
 namespace {
@@ -12,14 +14,20 @@ class CpuSliceUpdate final : public SliceUpdate {
   public:
     explicit CpuSliceUpdate(const optim::Plan& plan) : plan_(plan) {}
 
-    void lay_out(std::vector<optim::UpdateSpan> spans) override { spans_ = std::move(spans); }
+    void lay_out(std::vector<optim::UpdateSpan> spans) override {
+        spans_ = std::move(spans);
+        state_may_differ();
+    }
+    void state_may_differ() override { resting_.reset(); }
     void square_sums(std::span<double> per_group) override { optim::square_sums_cpu(spans_, per_group); }
     std::vector<double> tile_square_sums() override {
         return optim::tile_square_sums_cpu(spans_, optim::deterministic_tile);
     }
     void set_control(const optim::UpdateControl& control) override { control_ = control; }
     void update(std::span<const optim::GroupHyper> hypers, std::span<optim::GroupTelemetry> telemetry) override {
-        optim::fused_update_cpu(plan_.optimizer.kind, spans_, hypers, control_, telemetry);
+        if (!resting_ && plan_.optimizer.kind == optim::OptimizerKind::adamw) resting_.emplace(spans_);
+        optim::fused_update_cpu(plan_.optimizer.kind, spans_, hypers, control_, telemetry,
+                                resting_ ? &*resting_ : nullptr);
     }
     void lamb_moments(std::span<const optim::GroupHyper> hypers, std::span<double> tensor_sums) override {
         optim::lamb_moments_cpu(spans_, hypers, control_, tensor_sums);
@@ -37,6 +45,7 @@ class CpuSliceUpdate final : public SliceUpdate {
   private:
     const optim::Plan& plan_;
     std::vector<optim::UpdateSpan> spans_;
+    std::optional<optim::RestingPieces> resting_;  // none: not known
     optim::UpdateControl control_;
 };
 

@@ -70,6 +70,9 @@ class SliceUpdate {
     /// The spans from here on (optim::build_spans), of memory of that kind.
     virtual void lay_out(std::vector<optim::UpdateSpan> spans) = 0;
 
+    /// Others may have written to the slices' state.
+    virtual void state_may_differ() {}
+
     /// As optim::square_sums_cpu. Of the GPU, the same to rounding in double, and the same bits every time.
     virtual void square_sums(std::span<double> per_group) = 0;
 

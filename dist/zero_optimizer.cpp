@@ -145,12 +145,16 @@ StepReport ZeroOptimizer::step(const StepInput& input) {
     return report;
 }
 
-/// Tells the passes of new spans, where groups have frozen or thawed.
+/// Tells the passes of new spans, where groups have frozen or thawed, and of state that others may have written.
 void ZeroOptimizer::lay_out() {
-    if (layout_ == storage_.layout()) return;
-    layout_ = storage_.layout();
-    slices_->lay_out(storage_.spans());
-    frozen_weights_.clear();
+    if (layout_ != storage_.layout()) {
+        layout_ = storage_.layout();
+        slices_->lay_out(storage_.spans());
+        frozen_weights_.clear();
+    } else if (handed_out_ != storage_.handed_out()) {
+        slices_->state_may_differ();
+    }
+    handed_out_ = storage_.handed_out();
 }
 
 void ZeroOptimizer::gather(const StepInput& input) {

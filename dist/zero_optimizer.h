@@ -200,6 +200,7 @@ class ZeroOptimizer {
     std::optional<Decided> undecided_;        // the last one, until its sums are here
     std::deque<Decided> learned_;             // of which they are: the last one, and the one before
     std::int64_t layout_ = 0;                 // the storage's, when the spans were made
+    std::int64_t handed_out_ = 0;             // likewise, at the last update
     std::optional<Replays> updates_, passes_;
     bool reduced_in_passes_ = false;      // this step's gradients, by passes()
     std::int64_t started_in_passes_ = 0;  // buckets, before their backward pass had ended

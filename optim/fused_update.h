@@ -49,6 +49,8 @@ struct UpdateControl {
     bool finite = true;       // false: nothing is touched
 };
 
+class RestingPieces;
+
 /// Sums over the elements that this rank updated; add them across ranks. Roots give ‖Δw‖ and ‖w‖ of a group.
 struct GroupTelemetry {
     double update_square_sum = 0.0;  // of new - old parameter
@@ -57,9 +59,11 @@ struct GroupTelemetry {
 
 /// Updates every element of every span; any optimizer but LAMB. `hypers` has one entry for each group. With `telemetry`
 /// (empty, or one entry for each group) also sums squares, in a fixed order whatever the number of threads. When
-/// control.finite is false memory is not written and telemetry is zero.
+/// control.finite is false memory is not written and telemetry is zero. `resting`: of these spans (resting_pieces.h),
+/// or null; only AdamW looks at it.
 void fused_update_cpu(OptimizerKind kind, std::span<const UpdateSpan> spans, std::span<const GroupHyper> hypers,
-                      const UpdateControl& control, std::span<GroupTelemetry> telemetry = {});
+                      const UpdateControl& control, std::span<GroupTelemetry> telemetry = {},
+                      RestingPieces* resting = nullptr);
 
 /// LAMB's update has two phases, since its trust ratio needs norms of whole tensors, which straddle slices:
 ///

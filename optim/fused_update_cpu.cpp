@@ -2,6 +2,7 @@
 #include "optim/fused_update.h"
 #include "optim/instruction_sets.h"
 #include "optim/lane_sum.h"
+#include "optim/resting_pieces.h"
 #include "optim/span_check.h"
 #include "optim/span_floats.h"
 #include "optim/stochastic_rounding.h"
@@ -54,6 +55,10 @@ STRATA_CLONES void plain_sgd_tile(float* __restrict param, const float* __restri
     for (std::int64_t i = 0; i < elements; ++i) sgd_update(param[i], grad[i] * grad_scale, nullptr, h, decays);
 }
 
+STRATA_CLONES void decay_tile(float* param, std::int64_t elements, float factor) {
+    for (std::int64_t i = 0; i < elements; ++i) param[i] = param[i] * factor;
+}
+
 STRATA_CLONES void add_telemetry(LaneSum& updates, LaneSum& weights, const float* old_param, const float* param,
                                  std::int64_t elements) {
     updates.add(
@@ -74,6 +79,7 @@ struct Work {
     std::span<const GroupHyper> hypers;
     UpdateControl control;
     std::span<const double> tensor_sums = {};  // lamb
+    RestingPieces* resting = nullptr;          // adamw
 };
 
 void sgd_range(const UpdateSpan& span, const GroupHyper& hyper, float grad_scale, float* param, const float* grad,
@@ -116,7 +122,8 @@ void store(const Work& work, const UpdateSpan& span, float* param, std::int64_t 
     if (span.rounded != nullptr) narrow(param, span.rounded + begin, elements, span.type);
 }
 
-constexpr std::int64_t piece = 512;  // a multiple of LaneSum's lanes
+constexpr std::int64_t piece = RestingPieces::piece;
+static_assert(piece % LaneSum::lanes == 0 && tile_elements % piece == 0);
 
 struct Measured {
     LaneSum updates;
@@ -137,13 +144,62 @@ void update_range(const Work& work, const UpdateSpan& span, std::int64_t begin, 
     if (measured != nullptr) add_telemetry(measured->updates, measured->weights, old_param, param, elements);
 }
 
+/// What AdamW does where moments and gradients are zero: with an epsilon above 0 it takes 0 away from the parameter.
+void decay_range(const Work& work, const UpdateSpan& span, std::int64_t begin, std::int64_t elements) {
+    const float factor = work.hypers[static_cast<std::size_t>(span.group)].decay_factor;
+    if (!span.decays || factor == 1.0F) return;
+    decay_tile(span.param + begin, elements, factor);
+    store(work, span, span.param + begin, begin, elements);
+}
+
+/// Those of a span that the update may leave at rest; none where each element's rounding is drawn.
+std::span<std::uint8_t> resting_pieces(const Work& work, std::size_t index) {
+    const UpdateSpan& span = work.spans[index];
+    const float epsilon = work.hypers[static_cast<std::size_t>(span.group)].epsilon;
+    if (work.resting == nullptr || span.param == nullptr || !(epsilon > 0.0F)) return {};
+    return work.resting->of(index);
+}
+
+bool has_gradient(const UpdateSpan& span, std::int64_t begin, std::int64_t elements) {
+    return span.grad16 != nullptr ? any_nonzero(span.grad16 + begin, elements)
+                                  : any_nonzero(span.grad + begin, elements);
+}
+
+/// Of a tile.
+struct Range {
+    std::int64_t begin, end;
+    bool rests;
+};
+
+/// The next one that is all at rest or all not, at most `most` elements of it. A gradient ends a piece's rest.
+Range next_range(const UpdateSpan& span, std::span<std::uint8_t> resting, std::int64_t begin, std::int64_t tile_end,
+                 std::int64_t most) {
+    const std::int64_t end = std::min(tile_end, begin + most);
+    if (resting.empty()) return {begin, end, false};
+    const auto rests = [&](std::int64_t at) -> std::uint8_t& { return resting[static_cast<std::size_t>(at / piece)]; };
+    std::int64_t next = std::min(tile_end, begin + piece);
+    if (rests(begin) != 0) {
+        if (!has_gradient(span, begin, next - begin)) return {begin, next, true};
+        rests(begin) = 0;
+    }
+    while (next < end && rests(next) == 0) next += piece;
+    return {begin, std::min(next, end), false};
+}
+
 /// Zero unless it is to measure. Memory is passed over once.
 GroupTelemetry update_tile(const Work& work, const Tile& tile, bool measure) {
     const UpdateSpan& span = work.spans[tile.run];
+    const std::span<std::uint8_t> resting = resting_pieces(work, tile.run);
     const std::int64_t most = span.type == ComputeType::fp32 && !measure ? tile_elements : piece;
     Measured measured;
-    for (std::int64_t begin = tile.begin; begin < tile.end; begin += most) {
-        update_range(work, span, begin, std::min(tile.end - begin, most), measure ? &measured : nullptr);
+    for (std::int64_t begin = tile.begin; begin < tile.end;) {
+        const Range range = next_range(span, resting, begin, tile.end, most);
+        if (range.rests && !measure) {
+            decay_range(work, span, begin, range.end - begin);
+        } else {
+            update_range(work, span, begin, range.end - begin, measure ? &measured : nullptr);
+        }
+        begin = range.end;
     }
     return {measured.updates.total(), measured.weights.total()};
 }
@@ -196,9 +252,13 @@ void check_span(OptimizerKind kind, const UpdateSpan& span, std::span<const Grou
 }
 
 void fused_update_cpu(OptimizerKind kind, std::span<const UpdateSpan> spans, std::span<const GroupHyper> hypers,
-                      const UpdateControl& control, std::span<GroupTelemetry> telemetry) {
+                      const UpdateControl& control, std::span<GroupTelemetry> telemetry, RestingPieces* resting) {
     STRATA_CHECK(kind != OptimizerKind::lamb, "LAMB's update has two phases");
-    update({kind, spans, hypers, control}, telemetry);
+    STRATA_CHECK(resting == nullptr || resting->spans() == spans.size(), "resting pieces of {} spans, and {} spans",
+                 resting == nullptr ? 0 : resting->spans(), spans.size());
+    Work work{kind, spans, hypers, control};
+    if (kind == OptimizerKind::adamw) work.resting = resting;
+    update(work, telemetry);
 }
 
 void lamb_apply_cpu(std::span<const UpdateSpan> spans, std::span<const GroupHyper> hypers, const UpdateControl& control,

@@ -293,6 +293,29 @@ TEST_F(Zero, PaddingStaysZero) {
     }
 }
 
+/// Where nothing has a gradient, updates leave zero moments alone: until somebody else writes to them.
+TEST_F(Zero, AnUpdateSeesStateThatOthersHaveWritten) {
+    Training run(awkward_groups(), communicator_), still(awkward_groups(), communicator_);
+    const auto idle = [](Training& training, std::int64_t step) {
+        training.storage.zero_gradients();
+        training.zero.step({step, 0.0, 0.0});
+    };
+    for (Training* training : {&run, &still}) idle(*training, 0);
+    for (std::size_t g = 0; g < run.storage.groups(); ++g) {
+        if (!run.storage.live(g)) continue;
+        std::fill_n(run.storage.buffers(g).exp_avg, run.storage.slice(g).size(), 1.0F);
+    }
+    for (Training* training : {&run, &still}) idle(*training, 1);
+    const auto others = still.storage.live_parameters();
+    for (const auto& [parameter, group, offset] : run.storage.live_parameters()) {
+        const auto same_place = [&, g = group, at = offset](const auto& one) {
+            return one.group == g && one.offset == at;
+        };
+        const auto twin = std::find_if(others.begin(), others.end(), same_place);
+        EXPECT_TRUE(parameter.ne(twin->parameter).all().item<bool>()) << "group " << group;
+    }
+}
+
 TEST_F(Zero, GatherParametersSpreadsWhatWasLoadedIntoSlices) {
     Training run(awkward_groups(), communicator_);
     for (std::size_t g = 0; g < run.storage.groups(); ++g) {
