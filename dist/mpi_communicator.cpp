@@ -49,7 +49,8 @@ std::size_t part_bytes(const PartedView& piece) {
     return static_cast<std::size_t>(piece.count * bytes_of(piece.type));
 }
 
-/// Several pieces packed rank by rank into one buffer for one message, and unpacked when the gather is done.
+/// Pieces packed rank by rank into one buffer for one message, and unpacked when the gather is done; others may go
+/// beside them.
 class PackedGather final : public MpiOperation {
   public:
     PackedGather(Speaker speaker, std::shared_ptr<ScratchPool> pool, std::span<const PartedView> pieces, int ranks)
@@ -221,26 +222,32 @@ std::unique_ptr<Operation> MpiCommunicator::start_reduction_of_all(std::byte* da
 
 std::unique_ptr<Operation> MpiCommunicator::start_all_gather(std::span<const PartedView> pieces) {
     for (const PartedView& piece : pieces) require_reachable(piece.memory);
-    MPI_Request request = MPI_REQUEST_NULL;
-    // One piece goes as it lies, gaps and all; several would be a call each, so they are packed.
-    if (pieces.size() == 1) {
-        const PartedView& piece = pieces.front();
-        auto operation = std::make_unique<MpiOperation>(Speaker{rank_, host_}, "all-gather");
-        if (piece.count == 0) return operation;
-        const PartType type(mpi_type_of(piece.type), bytes_of(piece.type), piece.count, piece.stride, max_count_);
-        check(MPI_Iallgather(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, piece.data, 1, type.get(), comm_, &request),
-              "all-gather");
-        operation->add(request);
-        return operation;
+    const Speaker speaker{rank_, host_};
+    if (size_ == 1) return std::make_unique<MpiOperation>(speaker, "all-gather");
+    // What goes as it lies, gaps and all, and what is packed into one message.
+    std::vector<PartedView> lying, packed;
+    for (const PartedView& piece : pieces) {
+        const bool large = static_cast<std::int64_t>(part_bytes(piece)) >= unpacked_bytes;
+        (pieces.size() == 1 || large ? lying : packed).push_back(piece);
     }
-    auto operation = std::make_unique<PackedGather>(Speaker{rank_, host_}, scratch_, pieces, size_);
+    auto operation = std::make_unique<PackedGather>(speaker, scratch_, packed, size_);
+    for (const PartedView& piece : lying) {
+        if (piece.count == 0) continue;
+        const PartType type(mpi_type_of(piece.type), bytes_of(piece.type), piece.count, piece.stride, max_count_);
+        operation->add(start_gather_in_place(piece.data, type.get()));
+    }
     const auto bytes = static_cast<std::int64_t>(operation->rank_bytes());
     if (bytes == 0) return operation;
     const PartType type(MPI_BYTE, 1, bytes, bytes, max_count_);
-    check(MPI_Iallgather(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, operation->pack(), 1, type.get(), comm_, &request),
-          "all-gather");
-    operation->add(request);
+    operation->add(start_gather_in_place(operation->pack(), type.get()));
     return operation;
+}
+
+/// `part` is what one rank brings.
+MPI_Request MpiCommunicator::start_gather_in_place(void* data, MPI_Datatype part) const {
+    MPI_Request request = MPI_REQUEST_NULL;
+    check(MPI_Iallgather(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, data, 1, part, comm_, &request), "all-gather");
+    return request;
 }
 
 std::unique_ptr<Operation> MpiCommunicator::start_reduce_scatter_sum(std::span<const SummedParts> pieces) {

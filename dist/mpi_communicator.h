@@ -37,6 +37,7 @@ class MpiCommunicator final : public Communicator {
   private:
     std::unique_ptr<Operation> start_all_reduce_sum(std::span<const BufferView> buffers) override;
     std::unique_ptr<Operation> start_all_gather(std::span<const PartedView> pieces) override;
+    MPI_Request start_gather_in_place(void* data, MPI_Datatype part) const;
     std::unique_ptr<Operation> start_reduce_scatter_sum(std::span<const SummedParts> pieces) override;
     std::unique_ptr<Operation> start_reduction(std::vector<ReducedPiece> pieces, ElementType type, bool gathers);
     std::unique_ptr<Operation> start_reduction_of_all(std::byte* data, std::int64_t count, ElementType type);

@@ -4,6 +4,7 @@
 #include <mpi.h>
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -14,6 +15,10 @@
 namespace strata::dist {
 
 MPI_Datatype mpi_type_of(ElementType type);
+
+/// Of several pieces of one operation, those whose part of a rank has so many bytes or more travel where they lie, a
+/// message each: a copy would cost more. Smaller ones are packed into messages.
+inline constexpr std::int64_t unpacked_bytes = std::int64_t{256} << 10;
 
 /// What MPI says of the status of a call.
 std::string mpi_error_text(int status);

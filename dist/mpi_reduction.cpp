@@ -64,15 +64,15 @@ void fold(Sum* into, Stored* stored, std::span<const Stored* const> terms, std::
     }
 }
 
-std::int64_t elements_of_part(const std::vector<ReducedPiece>& pieces) {
+std::int64_t elements_of_part(std::span<const ReducedPiece> pieces) {
     std::int64_t count = 0;
     for (const ReducedPiece& piece : pieces) count += piece.count;
     return count;
 }
 
-/// Of one part of every other rank.
-std::size_t peers_bytes(const MpiPeers& peers, const std::vector<ReducedPiece>& pieces, ElementType type) {
-    return static_cast<std::size_t>((peers.size - 1) * elements_of_part(pieces) * bytes_of(type));
+/// Of as many elements for every other rank.
+std::size_t peers_bytes(const MpiPeers& peers, std::int64_t elements, ElementType type) {
+    return static_cast<std::size_t>((peers.size - 1) * elements * bytes_of(type));
 }
 
 }  // namespace
@@ -85,8 +85,9 @@ MpiReduction::MpiReduction(Speaker speaker, std::shared_ptr<ScratchPool> pool, c
       type_(type),
       gathers_(gathers),
       name_(gathers ? "all-reduce" : "reduce-scatter"),
-      received_(pool, peers_bytes(peers, pieces_, type)),
-      packed_(pool, pieces_.size() > 1 ? peers_bytes(peers, pieces_, type) : 0) {
+      runs_(runs_of(pieces_, type)),
+      received_(pool, peers_bytes(peers, elements_of_part(pieces_), type)),
+      packed_(pool, peers_bytes(peers, packed_elements(runs_), type)) {
     STRATA_CHECK(!gathers || pieces_.size() == 1, "an all-reduce of {} pieces", pieces_.size());
 }
 
@@ -106,9 +107,26 @@ MpiReduction::Extent MpiReduction::extent(const ReducedPiece& piece, int rank) c
     return {piece.data + begin * bytes_of(type_), end - begin};
 }
 
-std::int64_t MpiReduction::elements(int rank) const {
+/// By the counts of whole parts, which are the same on all ranks.
+std::vector<MpiReduction::Run> MpiReduction::runs_of(std::span<const ReducedPiece> pieces, ElementType type) {
+    std::vector<Run> runs;
+    std::int64_t packed = 0;
+    for (std::size_t i = 0; i < pieces.size(); ++i) {
+        if (pieces.size() == 1 || pieces[i].count * bytes_of(type) >= unpacked_bytes) {
+            runs.push_back({pieces.subspan(i, 1)});
+            continue;
+        }
+        if (runs.empty() || !runs.back().packed) runs.push_back({pieces.subspan(i, 0), true, packed});
+        runs.back().pieces = {runs.back().pieces.data(), runs.back().pieces.size() + 1};
+        packed += pieces[i].count;
+    }
+    return runs;
+}
+
+/// Of a part of all pieces.
+std::int64_t MpiReduction::packed_elements(const std::vector<Run>& runs) {
     std::int64_t count = 0;
-    for (const ReducedPiece& piece : pieces_) count += extent(piece, rank).count;
+    for (const Run& run : runs) count += run.packed ? elements_of_part(run.pieces) : 0;
     return count;
 }
 
@@ -116,13 +134,13 @@ std::byte* MpiReduction::received(int distance) {
     return received_.data() + (distance - 1) * elements_of_part(pieces_) * bytes_of(type_);
 }
 
-/// What `rank` is sent: its part where it lies, or its parts of several pieces packed into one message.
-MpiReduction::Extent MpiReduction::message(int rank) {
-    if (pieces_.size() == 1) return extent(pieces_.front(), rank);
+/// What `rank` is sent of a run.
+MpiReduction::Extent MpiReduction::message(const Run& run, int rank) {
+    if (!run.packed) return extent(run.pieces.front(), rank);
     const int place = rank < peers_.rank ? rank : rank - 1;
-    std::byte* const begin = packed_.data() + place * elements_of_part(pieces_) * bytes_of(type_);
+    std::byte* const begin = packed_.data() + (place * packed_elements(runs_) + run.at) * bytes_of(type_);
     std::byte* at = begin;
-    for (const ReducedPiece& piece : pieces_) {
+    for (const ReducedPiece& piece : run.pieces) {
         const Extent part = extent(piece, rank);
         at = std::copy_n(part.data, part.count * bytes_of(type_), at);
     }
@@ -161,9 +179,18 @@ void MpiReduction::send(Extent extent, int to) {
 /// Receives go first, so that what arrives has a place. Distances rise from the own rank on: no rank is everyone's
 /// first.
 void MpiReduction::start() {
-    const std::int64_t own = elements(peers_.rank);
-    for (int distance = 1; distance < peers_.size; ++distance) receive({received(distance), own}, peer(distance));
-    for (int distance = peers_.size - 1; distance > 0; --distance) send(message(peer(distance)), peer(distance));
+    for (int distance = 1; distance < peers_.size; ++distance) {
+        std::byte* at = received(distance);
+        for (const Run& run : runs_) {
+            std::int64_t count = 0;
+            for (const ReducedPiece& piece : run.pieces) count += extent(piece, peers_.rank).count;
+            receive({at, count}, peer(distance));
+            at += count * bytes_of(type_);
+        }
+    }
+    for (int distance = peers_.size - 1; distance > 0; --distance) {
+        for (const Run& run : runs_) send(message(run, peer(distance)), peer(distance));
+    }
 }
 
 /// Asking is what moves MPI on; the requests stay for wait(), errors and all.

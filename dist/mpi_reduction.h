@@ -10,6 +10,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "dist/mpi_operation.h"
@@ -54,9 +55,18 @@ class MpiReduction final : public Operation {
         std::int64_t count;
     };
 
+    /// Pieces that make one message: a large one where it lies, or small ones that follow one another, packed.
+    struct Run {
+        std::span<const ReducedPiece> pieces;
+        bool packed = false;
+        std::int64_t at = 0;  ///< elements of a part that are packed before these
+    };
+
+    static std::vector<Run> runs_of(std::span<const ReducedPiece> pieces, ElementType type);
+    static std::int64_t packed_elements(const std::vector<Run>& runs);
     Extent extent(const ReducedPiece& piece, int rank) const;
-    std::int64_t elements(int rank) const;
-    Extent message(int rank);
+    std::int64_t elements(const Run& run, int rank) const;
+    Extent message(const Run& run, int rank);
     std::byte* received(int distance);
     int peer(int distance) const { return (peers_.rank + distance) % peers_.size; }
     template <typename Start>
@@ -79,8 +89,9 @@ class MpiReduction final : public Operation {
     ElementType type_;
     bool gathers_;
     const char* name_;
+    std::vector<Run> runs_;
     Scratch received_;  // what the other ranks send of the own parts, in the order of their distance
-    Scratch packed_;    // what is sent of several pieces, in the order of the peers' ranks
+    Scratch packed_;    // what is sent of small pieces, in the order of the peers' ranks
     std::vector<MPI_Request> receives_;
     std::vector<MPI_Request> sends_;
     bool added_ = false;  // the first round is over

@@ -145,8 +145,8 @@ TEST_P(Communicators, AllGatherFillsPartsAndLeavesGaps) {
 TEST_P(Communicators, SeveralPiecesAreOneGather) {
     std::vector<Parted> pieces;
     int salt = 0;
-    std::vector<std::int64_t> counts{3, 0, 64, 1, 200};
-    counts.resize(150, 2);  // more than one table of a kernel holds
+    std::vector<std::int64_t> counts{3, 0, 64, 70'000, 1, 200, 66'000};  // small ones packed, large ones as they lie
+    counts.resize(150, 2);                                               // more than one table of a kernel holds
     for (const std::int64_t count : counts) {
         pieces.emplace_back(count, count + salt % 7, *backend_, salt);
         ++salt;
@@ -191,7 +191,7 @@ float in_the_order_of_ranks(float start, int size, std::int64_t index) {
 
 TEST_P(Communicators, SeveralPiecesAddUpInTheOrderOfRanksInOneReduceScatter) {
     constexpr std::int64_t into_count = 5;
-    const std::vector<std::int64_t> counts{into_count, 0, 5000, 1};
+    const std::vector<std::int64_t> counts{into_count, 0, 5000, 70'000, 1, 9000, 66'000, 2};
     std::vector<Values<float>> memory;
     auto sums = values(std::vector<float>(into_count, 1e6F));
     std::vector<SummedParts> pieces;
@@ -216,7 +216,7 @@ TEST_P(Communicators, SeveralPiecesAddUpInTheOrderOfRanksInOneReduceScatter) {
     };
     for (std::int64_t i = 0; i < into_count; ++i)
         expect(sums.values()[static_cast<std::size_t>(i)], in_the_order_of_ranks(1e6F, size(), i));
-    for (const std::size_t piece : {2u, 3u}) {
+    for (std::size_t piece = 2; piece < counts.size(); ++piece) {
         const std::int64_t stride = counts[piece] + 2;
         const auto& values = memory[piece].values();
         for (std::int64_t i = 0; i < counts[piece]; ++i)
