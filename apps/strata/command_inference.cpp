@@ -14,15 +14,21 @@
 namespace strata::app {
 namespace {
 
-Experiment load(const Config& config, bool needs_labels, dist::Communicator& communicator) {
+/// For people: standard output is the results'.
+void note(const dist::Communicator& communicator, const std::string& text) {
+    if (communicator.rank() == 0) std::fprintf(stderr, "%s\n", text.c_str());
+}
+
+Experiment load(const Config& given, bool needs_labels, dist::Communicator& communicator) {
+    Config config = given;
     const torch::Device device = choose_device(config, communicator);
+    const std::string precision = settle_inference_precision(config, common_bf16(device, communicator));
     Experiment experiment = dist::collectively(communicator, "loading model and data",
                                                [&] { return load_for_inference(config, needs_labels); });
+    round_parameters(experiment.model(), compute_type(config));
     move_model(experiment.model(), device);
-    if (communicator.rank() == 0) {
-        // Standard output is the results'.
-        for (const auto& note : experiment.data_notes) std::fprintf(stderr, "%s\n", note.c_str());
-    }
+    for (const auto& line : experiment.data_notes) note(communicator, line);
+    if (!precision.empty()) note(communicator, precision);
     return experiment;
 }
 

@@ -12,6 +12,7 @@
 #include "apps/strata/torch_graph.h"
 #include "core/error.h"
 #include "dist/agreement.h"
+#include "dist/group_storage.h"
 #include "dist/launch_environment.h"
 #include "models/sent.h"
 #include "optim/cuda_handles.h"
@@ -135,10 +136,13 @@ Bf16Ability common_bf16(const Bf16Ability& own, dist::Communicator& communicator
     return common;
 }
 
+Bf16Ability common_bf16(torch::Device device, dist::Communicator& communicator) {
+    return common_bf16(device.is_cpu() ? processor_bf16() : gpu_bf16(device.index()), communicator);
+}
+
 std::string settle_precision(Config& config, torch::Device device, dist::Communicator& communicator,
                              const std::optional<std::string>& saved) {
-    const Bf16Ability ability =
-        common_bf16(device.is_cpu() ? processor_bf16() : gpu_bf16(device.index()), communicator);
+    const Bf16Ability ability = common_bf16(device, communicator);
     return dist::collectively(communicator, "settling the precision",
                               [&] { return settle_precision(config, ability, saved); });
 }
@@ -169,6 +173,12 @@ void move_model(const models::Model& model, torch::Device device) {
     const torch::NoGradGuard no_grad;
     for (auto [name, tensor] : model.named_parameter_list()) tensor.set_data(tensor.to(device));
     for (auto [name, tensor] : model.named_buffer_list()) tensor.set_data(tensor.to(device));
+}
+
+void round_parameters(const models::Model& model, optim::ComputeType type) {
+    if (type == optim::ComputeType::fp32) return;
+    const torch::NoGradGuard no_grad;
+    for (auto [name, tensor] : model.named_parameter_list()) tensor.set_data(tensor.to(dist::scalar_type(type)));
 }
 
 torch::Device device_of(const models::Model& model) {

@@ -27,6 +27,8 @@ torch::Device choose_device(const Config& config, dist::Communicator& communicat
 
 /// What all ranks can do: where one lacks bf16, all go without. Collective.
 Bf16Ability common_bf16(const Bf16Ability& own, dist::Communicator& communicator);
+/// The same of what they compute on. Collective.
+Bf16Ability common_bf16(torch::Device device, dist::Communicator& communicator);
 
 /// settle_precision() by what all ranks can do on `device`. Collective.
 std::string settle_precision(Config& config, torch::Device device, dist::Communicator& communicator,
@@ -57,6 +59,10 @@ std::unique_ptr<dist::Communicator> gpu_communicator(const Config& config, torch
 
 /// Moves the model's parameters and buffers there. The tensors stay the same objects.
 void move_model(const models::Model& model, torch::Device device);
+
+/// Rounds the parameters of a model that only computes to the type it computes in, as a run's storage rounds those of
+/// one that learns. In fp32 they stay as they are.
+void round_parameters(const models::Model& model, optim::ComputeType type);
 
 torch::Device device_of(const models::Model& model);
 

@@ -61,9 +61,9 @@ void add_run_options(std::vector<Option>& all) {
         .free_to_change();
     add("deterministic", &Config::deterministic, plan_commands,
         "The same bits on any number of ranks, with the same micro_batches and threads a rank");
-    add("bf16", &Config::bf16, plan_commands,
-        "Compute in bf16, with fp32 masters of the weights for the update and for what is saved; 'auto': as the "
-        "checkpoint has it that the run goes on from, else where the processor (AVX512-BF16) or GPU (compute "
+    add("bf16", &Config::bf16, plan_commands | inference_commands,
+        "Compute in bf16; training keeps fp32 masters of the weights, for the update and for what is saved. 'auto': as "
+        "the checkpoint has it that the run goes on from, else where the processor (AVX512-BF16) or GPU (compute "
         "capability 8.0) multiplies it")
         .one_of({"auto", "true", "false"});
     add("fp16", &Config::fp16, plan_commands, "The same in fp16, with dynamic loss scaling");

@@ -35,40 +35,54 @@ optim::ComputeType saved_type(const std::string& saved) {
         why);
 }
 
-/// Writes the type down as if it had been asked for, and says why it is this one.
-std::string settled(Config& config, optim::ComputeType type, const std::string& why) {
-    if (config.stochastic_rounding && type != optim::ComputeType::bf16)
-        refuse_stochastic_rounding(fmt::format("this run computes in {}, {}", optim::name_of(type), why));
-    config.bf16 = type == optim::ComputeType::bf16 ? "true" : "false";
-    config.fp16 = type == optim::ComputeType::fp16;
-    std::string line = fmt::format("precision: {}, {}", optim::name_of(type), why);
-    if (type == optim::ComputeType::fp32) return line;
-    if (config.stochastic_rounding) return line + "; updates round weights stochastically, moments stay fp32";
-    line += "; weights and moments stay fp32 where they are updated and saved";
-    if (config.fp16) line += "; the loss is scaled";
-    return line;
+struct Choice {
+    optim::ComputeType type = optim::ComputeType::fp32;
+    std::string why = "";  ///< empty for plain fp32 that was asked for
+    std::string otherwise = "";
+};
+
+Choice choice_asked_for(const Config& config, const Bf16Ability& ability) {
+    using optim::ComputeType;
+    if (config.fp16) return {ComputeType::fp16, "as fp16 says"};
+    if (config.bf16 == "true") return {ComputeType::bf16, "as bf16 says" + slow_note(ability)};
+    return {};
 }
 
-std::string settle_as_asked(Config& config, const Bf16Ability& ability) {
+Choice choice_by_ability(const Config& config, const Bf16Ability& ability) {
     using optim::ComputeType;
-    if (config.fp16) return settled(config, ComputeType::fp16, "as fp16 says");
-    if (config.bf16 == "true") return settled(config, ComputeType::bf16, "as bf16 says" + slow_note(ability));
-    settled(config, ComputeType::fp32, "");
-    return "";
-}
-
-std::string settle_by_ability(Config& config, const Bf16Ability& ability) {
-    using optim::ComputeType;
-    if (config.tf32.value_or(false)) return settled(config, ComputeType::fp32, "since tf32 is for products in fp32");
+    if (config.tf32.value_or(false)) return {ComputeType::fp32, "since tf32 is for products in fp32"};
     if (!ability.has) {
-        return settled(config, ComputeType::fp32,
-                       fmt::format("since {} has no {} to multiply bf16 by; --bf16 true: in bf16 all the same",
-                                   name_of(ability), feature_of(ability)));
+        return {ComputeType::fp32,
+                fmt::format("since {} has no {} to multiply bf16 by; --bf16 true: in bf16 all the same",
+                            name_of(ability), feature_of(ability))};
     }
     const std::string why =
         ability.here ? fmt::format("since {} multiplies it ({})", name_of(ability), feature_of(ability))
                      : fmt::format("as for a GPU of {}, since this machine has none to ask", feature_of(ability));
-    return settled(config, ComputeType::bf16, why) + "; --bf16 false: in fp32";
+    return {ComputeType::bf16, why, "; --bf16 false: in fp32"};
+}
+
+Choice choose(const Config& config, const Bf16Ability& ability, const std::optional<std::string>& saved) {
+    if (!chooses_precision(config)) return choice_asked_for(config, ability);
+    if (!saved) return choice_by_ability(config, ability);
+    const optim::ComputeType type = saved_type(*saved);
+    return {type, "as the checkpoint has it" + (type == optim::ComputeType::bf16 ? slow_note(ability) : "")};
+}
+
+/// What a network that learns has besides what it computes with.
+std::string of_updates(const Config& config, optim::ComputeType type) {
+    if (type == optim::ComputeType::fp32) return "";
+    if (config.stochastic_rounding) return "; updates round weights stochastically, moments stay fp32";
+    const std::string masters = "; weights and moments stay fp32 where they are updated and saved";
+    return type == optim::ComputeType::fp16 ? masters + "; the loss is scaled" : masters;
+}
+
+/// Writes the type down as if it had been asked for, and says why it is this one.
+std::string settled(Config& config, const Choice& choice, const std::string& besides) {
+    config.bf16 = choice.type == optim::ComputeType::bf16 ? "true" : "false";
+    config.fp16 = choice.type == optim::ComputeType::fp16;
+    if (choice.why.empty()) return "";
+    return fmt::format("precision: {}, {}{}{}", optim::name_of(choice.type), choice.why, besides, choice.otherwise);
 }
 
 }  // namespace
@@ -111,11 +125,15 @@ bool chooses_precision(const Config& config) {
 }
 
 std::string settle_precision(Config& config, const Bf16Ability& ability, const std::optional<std::string>& saved) {
-    if (!chooses_precision(config)) return settle_as_asked(config, ability);
-    if (!saved) return settle_by_ability(config, ability);
-    const optim::ComputeType type = saved_type(*saved);
-    return settled(config, type,
-                   "as the checkpoint has it" + (type == optim::ComputeType::bf16 ? slow_note(ability) : ""));
+    const Choice choice = choose(config, ability, saved);
+    if (config.stochastic_rounding && choice.type != optim::ComputeType::bf16) {
+        refuse_stochastic_rounding(fmt::format("this run computes in {}, {}", optim::name_of(choice.type), choice.why));
+    }
+    return settled(config, choice, of_updates(config, choice.type));
+}
+
+std::string settle_inference_precision(Config& config, const Bf16Ability& ability) {
+    return settled(config, choose(config, ability, std::nullopt), "");
 }
 
 optim::ComputeType compute_type(const Config& config) {

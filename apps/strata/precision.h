@@ -40,6 +40,9 @@ bool chooses_precision(const Config& config);
 std::string settle_precision(Config& config, const Bf16Ability& ability,
                              const std::optional<std::string>& saved = std::nullopt);
 
+/// The same for evaluate and predict, which choose as a run does that starts here, and update nothing.
+std::string settle_inference_precision(Config& config, const Bf16Ability& ability);
+
 /// bf16 must be settled.
 optim::ComputeType compute_type(const Config& config);
 

@@ -14,6 +14,7 @@
 #include "apps/strata/train_step.h"
 #include "core/error.h"
 #include "dist/agreement.h"
+#include "dist/group_storage.h"
 #include "models/packed_product.h"
 #include "models/step_work.h"
 
@@ -37,16 +38,11 @@ void average(std::span<double> values, dist::Communicator& communicator) {
     for (double& value : values) value /= communicator.size();
 }
 
-torch::ScalarType scalar_type(optim::ComputeType type) {
-    if (type == optim::ComputeType::bf16) return torch::kBFloat16;
-    return type == optim::ComputeType::fp16 ? torch::kFloat16 : torch::kFloat32;
-}
-
 /// Operations a second of one large product on this rank, while the others make theirs: the best of half a second.
 double product_rate(optim::ComputeType type, dist::Communicator& communicator) {
     constexpr std::int64_t size = 2048;
     const torch::NoGradGuard no_grad;
-    const auto options = torch::TensorOptions(scalar_type(type));
+    const auto options = torch::TensorOptions(dist::scalar_type(type));
     const torch::Tensor a = torch::rand({size, size}).to(options), b = torch::rand({size, size}).to(options);
     models::forward_product(a, b, {});
     communicator.barrier();

@@ -167,6 +167,34 @@ TEST(StochasticRounding, IsAChangeFromACheckpointWithoutAndBack) {
     EXPECT_EQ(changes({}, masters.substr(0, masters.find("stochastic_rounding"))), "") << "a checkpoint from before";
 }
 
+/// As settled(), for strata evaluate, after `flags` in a file.
+std::pair<std::string, std::string> settled_for_inference(const std::string& file, Bf16Ability ability) {
+    const testing_support::ScratchFolder scratch;
+    const std::string path = scratch.write("run.toml", file);
+    const char* const words[] = {"strata", "evaluate", "--config", path.c_str()};
+    Config config = parse_command_line(4, words).config;
+    const std::string line = settle_inference_precision(config, ability);
+    return {std::string(optim::name_of(compute_type(config))), line};
+}
+
+TEST(Precision, InferenceChoosesAsARunDoesAndUpdatesNothing) {
+    EXPECT_THAT(
+        settled_for_inference("", {has}),
+        Pair("bf16", "precision: bf16, since this processor multiplies it (AVX512-BF16); --bf16 false: in fp32"));
+    EXPECT_EQ(settled_for_inference("", {lacks}), settled({}, {lacks}));
+    EXPECT_EQ(settled_for_inference("", {lacks, true}), settled({}, {lacks, true}));
+    EXPECT_THAT(settled_for_inference("bf16 = true\n", {has}), Pair("bf16", "precision: bf16, as bf16 says"));
+    EXPECT_THAT(settled_for_inference("bf16 = false\n", {has}), Pair("fp32", ""));
+    EXPECT_THAT(settled_for_inference("torchscript = \"m.pt\"\n", {has}), Pair("fp32", ""));
+}
+
+TEST(Precision, InferenceTakesTheFileOfAnyRun) {
+    EXPECT_THAT(settled_for_inference("fp16 = true\n", {has}), Pair("fp16", "precision: fp16, as fp16 says"));
+    const std::string rounded = "stochastic_rounding = true\n";
+    EXPECT_EQ(settled_for_inference(rounded, {has}), settled_for_inference("", {has}));
+    EXPECT_EQ(settled_for_inference(rounded, {lacks}), settled_for_inference("", {lacks})) << "no update is rounded";
+}
+
 TEST(Precision, APlanIsForThisMachineOrTheGpuThatWasNamed) {
     EXPECT_EQ(planned_bf16(parse({"--device", "cpu"})).has, processor_bf16().has);
     EXPECT_FALSE(planned_bf16(parse({"--device", "cpu"})).gpu);

@@ -121,7 +121,7 @@ TEST_F(CheckpointCommands, what_is_no_checkpoint_is_wrong_input) {
 /// What predict makes of a folder, as numbers.
 std::vector<float> logits_of(const std::string& model, const fs::path& out) {
     const JobResult job = run_strata(0, {"predict", "--model_name_or_path", model, "--test_file", parity("test.tsv"),
-                                         "--max_seq_length", "48", "--output", out.string()});
+                                         "--max_seq_length", "48", "--bf16", "false", "--output", out.string()});
     EXPECT_EQ(job.exit_code, 0) << job.output;
     std::vector<float> logits;
     for (const auto& line : read_lines(out)) {

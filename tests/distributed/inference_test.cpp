@@ -4,6 +4,7 @@
 
 #include <fstream>
 
+#include "apps/strata/precision.h"
 #include "core/file.h"
 #include "tests/distributed/job.h"
 
@@ -12,6 +13,7 @@ namespace {
 
 namespace fs = std::filesystem;
 using testing::HasSubstr;
+using testing::Not;
 
 class Inference : public testing::Test {
   protected:
@@ -36,7 +38,7 @@ TEST_F(Inference, predictions_equal_the_reference_on_any_number_of_ranks) {
         const fs::path out = *scratch_ / ("predictions-" + std::to_string(ranks) + ".jsonl");
         const JobResult job =
             run_strata(ranks, {"predict", "--model_name_or_path", model(), "--test_file", parity("test.tsv"),
-                               "--max_seq_length", "48", "--output", out.string()});
+                               "--max_seq_length", "48", "--bf16", "false", "--output", out.string()});
         ASSERT_EQ(job.exit_code, 0) << job.output;
         const auto lines = read_lines(out);
         ASSERT_EQ(lines.size(), reference.size());
@@ -53,12 +55,88 @@ TEST_F(Inference, predictions_equal_the_reference_on_any_number_of_ranks) {
 TEST_F(Inference, evaluation_equals_the_runs_own) {
     const JobResult job =
         run_strata(2, {"evaluate", "--model_name_or_path", model(), "--validation_file", parity("test.tsv"),
-                       "--max_seq_length", "48", "--output_dir", (*scratch_ / "eval").string()});
+                       "--max_seq_length", "48", "--bf16", "false", "--output_dir", (*scratch_ / "eval").string()});
     ASSERT_EQ(job.exit_code, 0) << job.output;
+    EXPECT_THAT(job.output, Not(HasSubstr("precision: ")));
     const auto run = read_json(*scratch_ / "run/all_results.json");
     const auto again = read_json(*scratch_ / "eval/all_results.json");
     EXPECT_EQ(again["eval_accuracy"], run["eval_accuracy"]);
     EXPECT_NEAR(again["eval_loss"].get<double>(), run["eval_loss"].get<double>(), 1e-6);
+}
+
+/// On what a run in bf16 leaves behind, which has evaluated and predicted itself.
+class InferenceInBf16 : public testing::Test {
+  protected:
+    static void SetUpTestSuite() {
+        scratch_ = new ScratchFolder;
+        const JobResult job = run_strata(
+            2, with(parity_run(2, *scratch_ / "run"), {"--bf16", "true", "--test_file", parity("test.tsv")}));
+        ASSERT_EQ(job.exit_code, 0) << job.output;
+    }
+    static void TearDownTestSuite() {
+        delete scratch_;
+        scratch_ = nullptr;
+    }
+    static std::vector<std::string> on_run(const std::string& command, const std::vector<std::string>& flags) {
+        return with({command, "--model_name_or_path", (*scratch_ / "run").string(), "--device", "cpu",
+                     "--max_seq_length", "48"},
+                    flags);
+    }
+    /// The results of `strata evaluate`, and all that it said.
+    static std::pair<nlohmann::json, std::string> evaluated(int ranks, const std::vector<std::string>& flags) {
+        const fs::path out = *scratch_ / "eval";
+        const JobResult job = run_strata(
+            ranks,
+            with(on_run("evaluate", {"--validation_file", parity("test.tsv"), "--output_dir", out.string()}), flags));
+        EXPECT_EQ(job.exit_code, 0) << job.output;
+        return {read_json(out / "all_results.json"), job.output};
+    }
+    static ScratchFolder* scratch_;
+};
+
+ScratchFolder* InferenceInBf16::scratch_ = nullptr;
+
+TEST_F(InferenceInBf16, evaluation_equals_the_runs_own_to_the_last_bit) {
+    const auto run = read_json(*scratch_ / "run/all_results.json");
+    for (const int ranks : {0, 1, 3}) {
+        const auto [again, said] = evaluated(ranks, {"--bf16", "true"});
+        EXPECT_EQ(again["eval_loss"], run["eval_loss"]) << ranks;
+        EXPECT_EQ(again["eval_accuracy"], run["eval_accuracy"]) << ranks;
+        EXPECT_THAT(said, HasSubstr("precision: bf16, as bf16 says"));
+        EXPECT_THAT(said, Not(HasSubstr("updated"))) << "nothing learns";
+    }
+    const double in_fp32 = evaluated(2, {"--bf16", "false"}).first["eval_loss"];
+    EXPECT_NE(in_fp32, run["eval_loss"].get<double>());
+    EXPECT_NEAR(in_fp32, run["eval_loss"].get<double>(), 0.02);
+}
+
+TEST_F(InferenceInBf16, predictions_are_the_runs_own_on_any_number_of_ranks) {
+    for (const int ranks : {0, 1, 2}) {
+        const std::string out = (*scratch_ / "predictions.jsonl").string();
+        const JobResult job = run_strata(
+            ranks, on_run("predict", {"--bf16", "true", "--test_file", parity("test.tsv"), "--output", out}));
+        ASSERT_EQ(job.exit_code, 0) << job.output;
+        EXPECT_EQ(read_file(out), read_file(*scratch_ / "run/predictions.jsonl")) << ranks;
+    }
+}
+
+TEST_F(InferenceInBf16, by_default_what_computes_decides_as_in_training) {
+    const bool has = app::processor_bf16().has;
+    const auto [by_default, said] = evaluated(2, {});
+    EXPECT_EQ(by_default["eval_loss"], evaluated(2, {"--bf16", has ? "true" : "false"}).first["eval_loss"]);
+    EXPECT_THAT(said, HasSubstr(has ? "precision: bf16, since " : "precision: fp32, since "));
+    // The run's own file says what the run was.
+    const std::string file = (*scratch_ / "run/config.toml").string();
+    EXPECT_THAT(evaluated(2, {"--config", file}).second, HasSubstr("precision: bf16, as bf16 says"));
+}
+
+TEST_F(InferenceInBf16, standard_output_is_the_results_alone) {
+    const fs::path log = *scratch_ / "standard_output";
+    const std::string quiet = STRATA_PROGRAM " \"$@\" 2> /dev/null";
+    BackgroundJob job(
+        with({"sh", "-c", quiet, "strata"}, on_run("evaluate", {"--validation_file", parity("test.tsv")})), log);
+    ASSERT_EQ(job.wait(60), 0);
+    EXPECT_TRUE(read_json(log).contains("eval_loss"));
 }
 
 TEST_F(Inference, a_folder_without_a_head_is_refused) {

@@ -199,6 +199,10 @@ TEST_F(Script, a_trained_module_brings_its_labels_and_normalisation) {
         EXPECT_EQ(again["eval_accuracy"], trained["eval_accuracy"]);
         EXPECT_NEAR(again["eval_loss"].get<double>(), trained["eval_loss"].get<double>(), 1e-6);
     }
+    const JobResult refused =
+        run_strata(0, {"evaluate", "--torchscript", module, "--validation_file", images, "--bf16", "true"});
+    EXPECT_EQ(refused.exit_code, 2);
+    EXPECT_THAT(refused.output, HasSubstr("bf16 is for models that strata builds itself"));
     const fs::path out = scratch_ / "predictions.jsonl";
     expect_success(
         run_strata(2, {"predict", "--torchscript", module, "--test_file", images, "--output", out.string()}));
