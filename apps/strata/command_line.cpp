@@ -185,15 +185,15 @@ void refuse_extras(const std::vector<std::string>& extras, const CommandEntry& e
     if (extras.empty()) return;
     const std::string& word = extras.front();
     if (word.rfind("--", 0) != 0) {
-        user_error("strata {}: '{}' is not expected here; options are written --name value", entry.name, word);
+        user_error("{}: '{}' is not expected here; options are written --name value", entry.name, word);
     }
     const std::string name = word.substr(2, word.find('=') - 2);
     const Option* elsewhere = find_option(name);
-    if (elsewhere != nullptr) user_error("strata {}: --{} is not an option of this command", entry.name, name);
+    if (elsewhere != nullptr) user_error("{}: --{} is not an option of this command", entry.name, name);
     if (const auto instead = instead_of_trainer_flag(name); !instead.empty()) {
-        user_error("strata {}: there is no --{} here: {}", entry.name, name, instead);
+        user_error("{}: there is no --{} here: {}", entry.name, name, instead);
     }
-    user_error("strata {}: unknown option --{}.{} `strata {} --help` lists all options.", entry.name, name,
+    user_error("{}: unknown option --{}.{} `strata {} --help` lists all options.", entry.name, name,
                did_you_mean(name, names_of(entry.command)), entry.name);
 }
 
@@ -219,7 +219,7 @@ Flags read_flags(const CommandEntry& entry, std::vector<std::string> arguments) 
     try {
         app.parse(arguments);
     } catch (const CLI::ParseError& error) {
-        user_error("strata {}: {}", entry.name, error.what());
+        user_error("{}: {}", entry.name, error.what());
     }
     refuse_extras(app.remaining(), entry);
     for (const auto& [option, flag] : bound) {

@@ -19,6 +19,7 @@ using testing::AllOf;
 using testing::AnyOf;
 using testing::HasSubstr;
 using testing::Not;
+using testing::StartsWith;
 
 CommandLine parse(std::vector<const char*> arguments) {
     arguments.insert(arguments.begin(), "strata");
@@ -76,6 +77,15 @@ TEST(CommandLine, an_unknown_flag_names_the_nearest) {
     EXPECT_THAT(error_of({"trian"}), HasSubstr("Did you mean 'train'?"));
     EXPECT_THAT(error_of({"predict", "--learning_rate", "1"}), HasSubstr("not an option of this command"));
     EXPECT_THAT(error_of({"train", "stray"}), HasSubstr("'stray' is not expected here"));
+}
+
+/// The program's own name is print_error()'s, for every message alike.
+TEST(CommandLine, what_is_wrong_with_flags_begins_with_the_command) {
+    EXPECT_THAT(error_of({"train", "--learning_rat", "1"}), StartsWith("train: unknown option --learning_rat."));
+    EXPECT_THAT(error_of({"predict", "--learning_rate", "1"}), StartsWith("predict: --learning_rate is not an option"));
+    EXPECT_THAT(error_of({"bench", "step", "stray"}), StartsWith("bench step: 'stray' is not expected here"));
+    EXPECT_THAT(error_of({"train", "--do_train"}), StartsWith("train: there is no --do_train here"));
+    EXPECT_THAT(error_of({"evaluate", "--seed"}), StartsWith("evaluate: --seed"));
 }
 
 TEST(CommandLine, a_flag_that_only_trainer_has_says_what_to_do_without_it) {

@@ -197,6 +197,15 @@ TEST(Program, says_its_version_and_its_libraries) {
                                            HasSubstr("HDF5 ")));
 }
 
+TEST(Program, names_itself_once_in_an_error) {
+    for (const int ranks : {0, 2}) {
+        const std::string output = run_strata(ranks, {"train", "--learning_rat", "1"}).output;
+        EXPECT_THAT(output, HasSubstr("strata: train: unknown option --learning_rat."));
+        EXPECT_THAT(output, Not(HasSubstr("strata: strata")));
+    }
+    EXPECT_THAT(run_strata(0, {"trian"}).output, testing::StartsWith("strata: unknown command 'trian'"));
+}
+
 TEST_F(Inference, plan_writes_json_and_csv_without_mpi) {
     const fs::path json = *scratch_ / "plan.json";
     const fs::path csv = *scratch_ / "plan.csv";
