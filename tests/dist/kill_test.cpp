@@ -71,7 +71,8 @@ TEST(Kill, AtAnyMomentLosesNothingThatWasSaved) {
             std::this_thread::sleep_for(2 * one_save * static_cast<double>(random() % 1000) / 1000.0);
         }
         const fs::path victim = output_dir / ("pid-" + std::to_string(random() % ranks));
-        if (running) ::kill(static_cast<pid_t>(number_in(victim)), SIGKILL);
+        const auto process = static_cast<pid_t>(number_in(victim));
+        if (running && process > 0) ::kill(process, SIGKILL);
         const bool ended = wait_for(60s, [&] { return ::waitpid(job, nullptr, WNOHANG) == job; });
         if (!ended) ::kill(job, SIGKILL);
         ASSERT_TRUE(running) << "round " << round << ": the job could not go on from what it found";

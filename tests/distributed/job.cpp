@@ -4,12 +4,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <chrono>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
-#include <sstream>
+#include <system_error>
 #include <thread>
 
 namespace strata::testing_support {
@@ -45,6 +46,7 @@ std::vector<std::string> command(int ranks, const std::vector<std::string>& argu
 
 int start(const std::vector<std::string>& words, const fs::path& log) {
     const int child = ::fork();
+    if (child < 0) throw std::system_error(errno, std::generic_category(), "fork");
     if (child == 0) become(words, log);
     return child;
 }
@@ -56,6 +58,24 @@ int code_of(int status) {
 std::string content(const fs::path& path) {
     std::ifstream file(path, std::ios::binary);
     return {std::istreambuf_iterator<char>(file), {}};
+}
+
+/// The process of each rank that trains into `output_dir`, in rank order; -1 for one that is not there.
+std::vector<int> rank_processes(const fs::path& output_dir, int ranks) {
+    std::vector<int> processes(static_cast<std::size_t>(ranks), -1);
+    const std::string variable = "OMPI_COMM_WORLD_RANK=";
+    for (const auto& entry : fs::directory_iterator("/proc")) {
+        const std::string name = entry.path().filename();
+        if (name.find_first_not_of("0123456789") != std::string::npos) continue;
+        const std::string words = content(entry.path() / "cmdline");
+        if (!words.starts_with(STRATA_PROGRAM) || words.find(output_dir.string()) == std::string::npos) continue;
+        const std::string environment = '\0' + content(entry.path() / "environ");
+        const auto at = environment.find('\0' + variable);
+        if (at == std::string::npos) continue;
+        const auto rank = static_cast<std::size_t>(std::atoi(environment.c_str() + at + 1 + variable.size()));
+        if (rank < processes.size()) processes[rank] = std::stoi(name);
+    }
+    return processes;
 }
 
 }  // namespace
@@ -96,21 +116,9 @@ int BackgroundJob::wait(double seconds) {
     return exit_code_;
 }
 
-std::vector<int> rank_processes(const fs::path& output_dir, int ranks) {
-    std::vector<int> processes(static_cast<std::size_t>(ranks), -1);
-    const std::string variable = "OMPI_COMM_WORLD_RANK=";
-    for (const auto& entry : fs::directory_iterator("/proc")) {
-        const std::string name = entry.path().filename();
-        if (name.find_first_not_of("0123456789") != std::string::npos) continue;
-        const std::string words = content(entry.path() / "cmdline");
-        if (!words.starts_with(STRATA_PROGRAM) || words.find(output_dir.string()) == std::string::npos) continue;
-        const std::string environment = '\0' + content(entry.path() / "environ");
-        const auto at = environment.find('\0' + variable);
-        if (at == std::string::npos) continue;
-        const auto rank = static_cast<std::size_t>(std::atoi(environment.c_str() + at + 1 + variable.size()));
-        if (rank < processes.size()) processes[rank] = std::stoi(name);
-    }
-    return processes;
+bool signal_rank(const fs::path& output_dir, int rank, int signal) {
+    const int process = rank_processes(output_dir, rank + 1).back();
+    return process > 0 && ::kill(process, signal) == 0;
 }
 
 bool all_gone(const fs::path& output_dir, int ranks, double seconds) {

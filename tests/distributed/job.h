@@ -41,8 +41,9 @@ class BackgroundJob {
     int exit_code_ = -1;
 };
 
-/// The process of each rank that trains into `output_dir`, in rank order; -1 for one that is not there.
-std::vector<int> rank_processes(const std::filesystem::path& output_dir, int ranks);
+/// Sends `signal` to the rank that trains into `output_dir`. False, and nothing is sent, where it is not there:
+/// kill(-1) would reach every process of the user.
+[[nodiscard]] bool signal_rank(const std::filesystem::path& output_dir, int rank, int signal);
 /// True once no process trains into `output_dir` any more; waits at most so long.
 bool all_gone(const std::filesystem::path& output_dir, int ranks, double seconds);
 

@@ -142,9 +142,7 @@ TEST_F(HeldUp, a_second_signal_ends_the_run_at_once_and_harms_nothing) {
     EXPECT_LT(job_->wait(1.5), 0) << output();
     job_->send(SIGUSR1);  // later, as by a host that is taken away: it asks, and no more
     EXPECT_LT(job_->wait(0.5), 0) << output();
-    const int rank = rank_processes(run_, 2).at(1);
-    ASSERT_GT(rank, 0) << output();
-    ::kill(rank, SIGTERM);
+    ASSERT_TRUE(signal_rank(run_, 1, SIGTERM)) << output();
     EXPECT_EQ(job_->wait(30), 1) << output();
     expect_whole({5});
     EXPECT_EQ(finish_and_resume(), 0);

@@ -160,9 +160,7 @@ TEST_F(Hosts, ARankKilledOnAnotherHostEndsTheJob) {
     const auto flags = long_run(3, scratch_ / "run");
     BackgroundJob job(over_hosts(flags), scratch_ / "log");
     ASSERT_TRUE(reaches(job, scratch_ / "run", 10)) << bytes_of(scratch_ / "log");
-    const int victim = rank_processes(scratch_ / "run", 3).at(1);
-    ASSERT_GT(victim, 0);
-    ::kill(victim, SIGKILL);
+    ASSERT_TRUE(signal_rank(scratch_ / "run", 1, SIGKILL)) << bytes_of(scratch_ / "log");
     EXPECT_EQ(job.wait(30), 1) << bytes_of(scratch_ / "log");
     expect_no_process_left(15);
     expect_one_message("rank 1 on strata-h2", "died");
@@ -174,9 +172,7 @@ TEST_F(Hosts, ARankStoppedOnAnotherHostEndsTheJob) {
     const auto flags = long_run(2, scratch_ / "run");
     BackgroundJob job(over_hosts(flags), scratch_ / "log");
     ASSERT_TRUE(reaches(job, scratch_ / "run", 10)) << bytes_of(scratch_ / "log");
-    const int victim = rank_processes(scratch_ / "run", 2).at(1);
-    ASSERT_GT(victim, 0);
-    ::kill(victim, SIGSTOP);
+    ASSERT_TRUE(signal_rank(scratch_ / "run", 1, SIGSTOP)) << bytes_of(scratch_ / "log");
     EXPECT_EQ(job.wait(30), 1) << bytes_of(scratch_ / "log");
     expect_no_process_left(15);
     expect_one_message("rank 1 on strata-h2", "has not been heard of for 2 s");

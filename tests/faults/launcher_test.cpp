@@ -113,9 +113,7 @@ TEST(Launcher, ARunWhoseRankIsKilledBecomesTheRunThatWasNot) {
     expect_success(run_strata(2, flags("whole")));
     BackgroundJob job(launched(2, {"--max_restarts", "2"}, flags("killed")), scratch / "log");
     ASSERT_TRUE(reaches(job, scratch / "killed", 30)) << bytes_of(scratch / "log");
-    const int victim = rank_processes(scratch / "killed", 2).at(1);
-    ASSERT_GT(victim, 0);
-    ::kill(victim, SIGKILL);
+    ASSERT_TRUE(signal_rank(scratch / "killed", 1, SIGKILL)) << bytes_of(scratch / "log");
     ASSERT_EQ(job.wait(120), 0) << bytes_of(scratch / "log");
     EXPECT_EQ(count(bytes_of(scratch / "log"), "start 1 of at most 2"), 1) << bytes_of(scratch / "log");
     EXPECT_EQ(history(scratch / "killed/metrics.jsonl"), history(scratch / "whole/metrics.jsonl"));

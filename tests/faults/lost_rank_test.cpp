@@ -33,9 +33,7 @@ TEST_P(LostRank, EndsTheRunWhichGoesOnFromItsNewestCheckpoint) {
     ASSERT_TRUE(reaches(job, scratch / "run", 30)) << bytes_of(scratch / "log");
     std::mt19937 random(static_cast<unsigned>(signal * 10 + rank));
     std::this_thread::sleep_for(std::chrono::milliseconds(random() % 300));  // anywhere in an update or a save
-    const int victim = rank_processes(scratch / "run", ranks).at(static_cast<std::size_t>(rank));
-    ASSERT_GT(victim, 0);
-    ::kill(victim, signal);
+    ASSERT_TRUE(signal_rank(scratch / "run", rank, signal)) << bytes_of(scratch / "log");
 
     // 2 s of silence, 3 s for a first word, 5 s of grace.
     EXPECT_GT(job.wait(20), 0) << bytes_of(scratch / "log");
@@ -58,16 +56,21 @@ INSTANTIATE_TEST_SUITE_P(Faults, LostRank,
                                     std::to_string(test.param.rank);
                          });
 
+/// By kill(-1) it would be everybody's. Signal 0 asks, and harms nobody.
+TEST(SignalRank, ToOneThatIsNotThereIsNotSent) {
+    const ScratchFolder scratch;
+    EXPECT_FALSE(signal_rank(scratch / "run", 0, 0));
+    EXPECT_FALSE(signal_rank(scratch / "run", 2, 0));
+}
+
 TEST(Watch, ARankThatOnlyPausesEndsNothing) {
     const ScratchFolder scratch;
     const auto flags = with(long_run(2, scratch / "run"), {"--heartbeat_timeout", "6", "--max_steps", "120"});
     BackgroundJob job(2, flags, scratch / "log");
     ASSERT_TRUE(reaches(job, scratch / "run", 20)) << bytes_of(scratch / "log");
-    const int paused = rank_processes(scratch / "run", 2).at(1);
-    ASSERT_GT(paused, 0);
-    ::kill(paused, SIGSTOP);
+    ASSERT_TRUE(signal_rank(scratch / "run", 1, SIGSTOP)) << bytes_of(scratch / "log");
     std::this_thread::sleep_for(std::chrono::seconds(3));
-    ::kill(paused, SIGCONT);
+    ASSERT_TRUE(signal_rank(scratch / "run", 1, SIGCONT)) << bytes_of(scratch / "log");
     EXPECT_EQ(job.wait(120), 0) << bytes_of(scratch / "log");
 }
 
