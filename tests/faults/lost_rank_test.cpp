@@ -15,6 +15,7 @@
 namespace strata::testing_support {
 namespace {
 
+using ::testing::AnyOf;
 using ::testing::HasSubstr;
 
 struct Loss {
@@ -36,7 +37,8 @@ TEST_P(LostRank, EndsTheRunWhichGoesOnFromItsNewestCheckpoint) {
     ASSERT_TRUE(signal_rank(scratch / "run", rank, signal)) << bytes_of(scratch / "log");
 
     // 2 s of silence, 3 s for a first word, 5 s of grace.
-    EXPECT_GT(job.wait(20), 0) << bytes_of(scratch / "log");
+    // mpirun's code is the first that it hears of: how the rank died, or, on a busy machine, how the others end.
+    EXPECT_THAT(job.wait(20), AnyOf(1, signal == SIGKILL ? 128 + SIGKILL : 1)) << bytes_of(scratch / "log");
     EXPECT_TRUE(all_gone(scratch / "run", ranks, 10));
     const std::string output = bytes_of(scratch / "log");
     EXPECT_EQ(count(output, "strata: "), 1) << output;
