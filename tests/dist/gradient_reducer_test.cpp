@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include "core/error.h"
 #include "dist/mpi_communicator.h"
 #include "tests/dist/plan_support.h"
 #include "tests/dist/training_support.h"
@@ -190,6 +191,47 @@ TEST(OwnSlices, HoldTiedAndUnusedParametersGradients) {
     const optim::Slice slice = storage.slice(0);
     for (std::int64_t i = slice.begin; i < slice.end; ++i) {
         EXPECT_EQ(storage.gradient_sums(0)[i - slice.begin], i < 15 ? 14.0F : 0.0F) << i;
+    }
+}
+
+/// The first of two ranks. What it sends is late, never ready when asked about, and then is lost.
+class LosesReductions final : public Communicator {
+  public:
+    LosesReductions() { size_ = 2; }
+    std::unique_ptr<Communicator> duplicate() override { return nullptr; }
+
+  private:
+    struct Lost final : Operation {
+        void wait() override { throw SystemError("the other rank is gone"); }
+    };
+    std::unique_ptr<Operation> start_all_reduce_sum(std::span<const BufferView>) override { return nullptr; }
+    std::unique_ptr<Operation> start_all_gather(std::span<const PartedView>) override { return nullptr; }
+    std::unique_ptr<Operation> start_reduce_scatter_sum(std::span<const SummedParts>) override {
+        return std::make_unique<Lost>();
+    }
+    void do_all_reduce_sum(std::span<double>) override {}
+    std::int64_t do_all_reduce_max(std::int64_t value) override { return value; }
+    void do_broadcast(std::span<std::byte>, int) override {}
+    std::vector<std::string> do_all_gather_bytes(const std::string& own) override { return {own, own}; }
+    void do_barrier() override {}
+    std::unique_ptr<Communicator> do_split(int) override { return nullptr; }
+};
+
+/// A reduction that nobody waits for ends in its destructor, which keeps its errors to itself: the update would be made
+/// of sums that never came.
+TEST(Reductions, ThatFailEndTheStep) {
+    const std::vector<TestGroup> groups{{"only", 1.0, {{"weight", {70}}}}};
+    for (const int stage : {1, 2}) {
+        for (const bool overlap : {false, true}) {
+            LosesReductions communicator;
+            optim::Plan plan = make_test_plan(groups, communicator.size());
+            plan.zero_stage = stage;
+            const NamedParameters parameters = make_parameters(groups);
+            GroupStorage storage(plan, parameters, communicator.rank());
+            GradientReducer reducer(plan, storage, communicator, {.bucket_bytes = 100, .overlap = overlap});
+            reducer.backward(parameters[0].second.sum(), true);
+            EXPECT_THROW(reducer.finish(), SystemError) << "stage " << stage << (overlap ? ", early" : "");
+        }
     }
 }
 
