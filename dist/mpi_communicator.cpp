@@ -264,9 +264,9 @@ std::unique_ptr<Operation> MpiCommunicator::start_reduce_scatter_sum(std::span<c
 
 std::unique_ptr<Operation> MpiCommunicator::start_reduction(std::vector<ReducedPiece> pieces, ElementType type,
                                                             bool gathers) {
-    auto reduction = std::make_unique<MpiReduction>(
-        Speaker{rank_, host_}, scratch_, MpiPeers{comm_, rank_, size_, max_count_, reductions_++, local_size_ == size_},
-        std::move(pieces), type, gathers);
+    auto reduction = std::make_unique<MpiReduction>(Speaker{rank_, host_}, scratch_,
+                                                    MpiPeers{comm_, rank_, size_, max_count_, reductions_++},
+                                                    std::move(pieces), type, gathers);
     reduction->start();
     return reduction;
 }

@@ -34,8 +34,7 @@ struct Speaker {
 
 /// Waits for every request, also after one has failed: MPI uses the buffers until the last one is done. Empties the
 /// list and returns the first error. One by one, because MPI_Waitall would say only that some status holds an error.
-/// `statuses`: as many, or null.
-int wait_for_all(std::vector<MPI_Request>& requests, MPI_Status* statuses = MPI_STATUSES_IGNORE);
+int wait_for_all(std::vector<MPI_Request>& requests);
 
 /// Buffers for operations under way; kept, because their sizes are the same every step.
 class ScratchPool {

@@ -6,7 +6,6 @@
 #include <utility>
 
 #include "core/error.h"
-#include "dist/zero_blocks.h"
 #include "optim/compute_type.h"
 
 namespace strata::dist {
@@ -37,42 +36,24 @@ struct Sixteen {
     static void store(const float* from, Stored* to, std::int64_t count) { optim::narrow(from, to, count, type); }
 };
 
-/// One rank's elements, whole or without zeros.
-template <typename Stored>
-struct Term {
-    const Stored* whole = nullptr;
-    PackedBlocks packed = {};
-
-    /// Those from `begin` on, or null where they are zeros; called for one block after another.
-    const Stored* block(std::int64_t begin) {
-        return whole != nullptr ? whole + begin : reinterpret_cast<const Stored*>(packed.next());
-    }
-};
-
 /// Adds the terms in their order, each addition rounded to Sum: to what `into` holds, or where that is null into
-/// `stored`, which is one of them. In blocks, so that every buffer passes through the cache once.
+/// `stored`, which may be one of them. In blocks, so that every buffer passes through the cache once.
 template <typename Element, typename Stored = typename Element::Stored, typename Sum = typename Element::Sum>
-void fold(Sum* into, Stored* stored, std::span<Term<Stored>> terms, std::int64_t count) {
-    constexpr std::int64_t block = zero_block;
+void fold(Sum* into, Stored* stored, std::span<const Stored* const> terms, std::int64_t count) {
+    constexpr std::int64_t block = 2048;
     std::array<Sum, block> values;
     std::array<Sum, block> scratch;
-    std::vector<const Stored*> there;
     for (std::int64_t begin = 0; begin < count; begin += block) {
         const std::int64_t size = std::min(block, count - begin);
-        there.clear();
-        for (Term<Stored>& term : terms) {
-            if (const Stored* const elements = term.block(begin)) there.push_back(elements);
-        }
-        auto rest = std::span<const Stored* const>(there);
+        auto rest = terms;
         if (into != nullptr) {
             std::copy_n(into + begin, size, values.data());
         } else {
-            if (there.size() == 1) continue;  // the own ones, which are the sum
-            std::copy_n(Element::floats(rest.front(), scratch.data(), size), size, values.data());
+            std::copy_n(Element::floats(rest.front() + begin, scratch.data(), size), size, values.data());
             rest = rest.subspan(1);
         }
         for (const Stored* term : rest) {
-            const Sum* from = Element::floats(term, scratch.data(), size);
+            const Sum* from = Element::floats(term + begin, scratch.data(), size);
             for (std::int64_t i = 0; i < size; ++i) values[static_cast<std::size_t>(i)] += from[i];
         }
         if (into != nullptr) {
@@ -105,7 +86,6 @@ MpiReduction::MpiReduction(Speaker speaker, std::shared_ptr<ScratchPool> pool, c
       gathers_(gathers),
       name_(gathers ? "all-reduce" : "reduce-scatter"),
       runs_(runs_of(pieces_, type)),
-      pool_(pool),
       received_(pool, peers_bytes(peers, elements_of_part(pieces_), type)),
       packed_(pool, peers_bytes(peers, packed_elements(runs_), type)) {
     STRATA_CHECK(!gathers || pieces_.size() == 1, "an all-reduce of {} pieces", pieces_.size());
@@ -154,20 +134,9 @@ std::byte* MpiReduction::received(int distance) {
     return received_.data() + (distance - 1) * elements_of_part(pieces_) * bytes_of(type_);
 }
 
-/// A part as it lies, or what is there of it; in one message either way, so that its length tells which it is.
-MpiReduction::Extent MpiReduction::without_zeros(Extent part) {
-    if (!peers_.one_host || gathers_ || part.count < zero_block || part.count > peers_.max_count) return part;
-    const std::int64_t bytes = part.count * bytes_of(type_);
-    Scratch& room = without_zeros_.emplace_back(pool_, most_packed_bytes(bytes, bytes_of(type_)));
-    const auto packed = pack_without_zeros({part.data, static_cast<std::size_t>(bytes)}, bytes_of(type_), room.data());
-    if (packed && *packed < bytes) return {room.data(), *packed / bytes_of(type_)};
-    without_zeros_.pop_back();
-    return part;
-}
-
 /// What `rank` is sent of a run.
 MpiReduction::Extent MpiReduction::message(const Run& run, int rank) {
-    if (!run.packed) return without_zeros(extent(run.pieces.front(), rank));
+    if (!run.packed) return extent(run.pieces.front(), rank);
     const int place = rank < peers_.rank ? rank : rank - 1;
     std::byte* const begin = packed_.data() + (place * packed_elements(runs_) + run.at) * bytes_of(type_);
     std::byte* at = begin;
@@ -216,8 +185,6 @@ void MpiReduction::start() {
             std::int64_t count = 0;
             for (const ReducedPiece& piece : run.pieces) count += extent(piece, peers_.rank).count;
             receive({at, count}, peer(distance));
-            places_.resize(receives_.size(), came_.size());
-            came_.push_back(0);
             at += count * bytes_of(type_);
         }
     }
@@ -272,35 +239,27 @@ void MpiReduction::add() {
 template <typename Element>
 void MpiReduction::add_received() {
     std::int64_t at = 0;
-    for (std::size_t run = 0; run < runs_.size(); ++run) {
-        for (const ReducedPiece& piece : runs_[run].pieces) {
-            add_piece<Element>(piece, at, run);
-            at += extent(piece, peers_.rank).count;
-        }
+    for (const ReducedPiece& piece : pieces_) {
+        add_piece<Element>(piece, at);
+        at += extent(piece, peers_.rank).count;
     }
 }
 
-/// `at`: where the piece's own part begins in what each other rank has sent, whole.
+/// `at`: where the piece's own part begins in what each other rank has sent.
 template <typename Element>
-void MpiReduction::add_piece(const ReducedPiece& piece, std::int64_t at, std::size_t run) {
+void MpiReduction::add_piece(const ReducedPiece& piece, std::int64_t at) {
     using Stored = typename Element::Stored;
     // One rank's sum is what it has.
     if (peers_.size == 1 && piece.into == nullptr) return;
     const Extent own = extent(piece, peers_.rank);
     auto* const data = reinterpret_cast<Stored*>(own.data);
-    std::vector<Term<Stored>> terms(static_cast<std::size_t>(peers_.size));
+    std::vector<const Stored*> terms(static_cast<std::size_t>(peers_.size));
     for (int distance = 1; distance < peers_.size; ++distance) {
-        Term<Stored>& term = terms[static_cast<std::size_t>(peer(distance))];
-        const std::byte* const from = received(distance) + at * bytes_of(type_);
-        const std::int64_t came = came_[static_cast<std::size_t>(distance - 1) * runs_.size() + run];
-        if (!runs_[run].packed && came < own.count) {
-            term.packed = PackedBlocks(from, own.count, bytes_of(type_));
-        } else {
-            term.whole = reinterpret_cast<const Stored*>(from);
-        }
+        terms[static_cast<std::size_t>(peer(distance))] = reinterpret_cast<const Stored*>(received(distance)) + at;
     }
-    terms[static_cast<std::size_t>(peers_.rank)].whole = data;
-    fold<Element>(reinterpret_cast<typename Element::Sum*>(piece.into), data, std::span(terms), own.count);
+    terms[static_cast<std::size_t>(peers_.rank)] = data;
+    fold<Element>(reinterpret_cast<typename Element::Sum*>(piece.into), data, std::span<const Stored* const>(terms),
+                  own.count);
 }
 
 /// Of an all-reduce's only piece.
@@ -312,20 +271,8 @@ void MpiReduction::gather() {
     for (int distance = peers_.size - 1; distance > 0; --distance) send(extent(piece, peers_.rank), peer(distance));
 }
 
-/// Of the first round: learns how much has come.
-int MpiReduction::wait_for_parts() {
-    std::vector<MPI_Status> statuses(receives_.size());
-    const int error = wait_for_all(receives_, statuses.data());
-    for (std::size_t i = 0; i < statuses.size() && error == MPI_SUCCESS; ++i) {
-        int count = 0;
-        MPI_Get_count(&statuses[i], mpi_type_of(type_), &count);
-        came_[places_[i]] += count;
-    }
-    return error;
-}
-
 void MpiReduction::settle() {
-    const int received = added_ ? wait_for_all(receives_) : wait_for_parts();
+    const int received = wait_for_all(receives_);
     const int sent = wait_for_all(sends_);
     speaker_.check(received, name_);
     speaker_.check(sent, name_);

@@ -1,7 +1,6 @@
 // Sums over ranks by direct exchange: every rank sends each other rank that one's parts, adds the parts it is sent to
 // its own, and, for an all-reduce, sends the sum to all. The same bytes as a ring, 2S(N-1)/N for S, in two rounds of
-// messages that are all under way together; a reduce-scatter is the first round alone. Between ranks of one host, where
-// memory is the wire, it leaves out what is zero (zero_blocks.h): fewer bytes then travel than are counted.
+// messages that are all under way together; a reduce-scatter is the first round alone.
 //
 // Open MPI 4.1's own non-blocking all-reduce runs a schedule that misses shared memory's fast path (measured in
 // docs/measurements.md). Every element is summed in the order of ranks, 16-bit floats in fp32.
@@ -10,7 +9,6 @@
 #include <mpi.h>
 
 #include <cstdint>
-#include <deque>
 #include <memory>
 #include <span>
 #include <vector>
@@ -25,7 +23,6 @@ struct MpiPeers {
     int size = 1;
     std::int64_t max_count = 0;  ///< the largest count of one message
     std::int64_t number = 0;     ///< of this reduction, on every rank: tells its messages from the others'
-    bool one_host = false;       ///< then a reduce-scatter leaves out zeros (zero_blocks.h)
 };
 
 /// Elements in parts at equal distances, one part a rank; the last ones may be shorter or empty.
@@ -70,19 +67,17 @@ class MpiReduction final : public Operation {
     Extent extent(const ReducedPiece& piece, int rank) const;
     std::int64_t elements(const Run& run, int rank) const;
     Extent message(const Run& run, int rank);
-    Extent without_zeros(Extent part);
     std::byte* received(int distance);
     int peer(int distance) const { return (peers_.rank + distance) % peers_.size; }
     template <typename Start>
     void exchange(Extent extent, std::vector<MPI_Request>& requests, const Start& start);
     int tag() const;
     void receive(Extent extent, int from);
-    int wait_for_parts();
     void send(Extent extent, int to);
     template <typename Element>
     void add_received();
     template <typename Element>
-    void add_piece(const ReducedPiece& piece, std::int64_t at, std::size_t run);
+    void add_piece(const ReducedPiece& piece, std::int64_t at);
     void gather();
     bool round_done();
     void add();
@@ -95,12 +90,8 @@ class MpiReduction final : public Operation {
     bool gathers_;
     const char* name_;
     std::vector<Run> runs_;
-    std::shared_ptr<ScratchPool> pool_;
-    Scratch received_;                   // what the other ranks send of the own parts, in the order of their distance
-    Scratch packed_;                     // what is sent of small pieces, in the order of the peers' ranks
-    std::deque<Scratch> without_zeros_;  // what is sent of large pieces that are mostly zero
-    std::vector<std::size_t> places_;    // in came_, of the first round's receives
-    std::vector<std::int64_t> came_;     // elements of each run, of each other rank in the order of their distance
+    Scratch received_;  // what the other ranks send of the own parts, in the order of their distance
+    Scratch packed_;    // what is sent of small pieces, in the order of the peers' ranks
     std::vector<MPI_Request> receives_;
     std::vector<MPI_Request> sends_;
     bool added_ = false;  // the first round is over

@@ -50,10 +50,6 @@ class Communicators : public ::testing::TestWithParam<BackendCase> {
     template <typename Float>
     void expect_short_sums(ElementType type);
 
-    /// Two reduce-scatters of parts that are mostly zero, each rank's elsewhere.
-    template <typename Float>
-    void expect_sums_of_few(ElementType type);
-
     std::unique_ptr<Backend> backend_;
 };
 
@@ -271,47 +267,6 @@ void Communicators::expect_short_sums(ElementType type) {
 TEST_P(Communicators, SixteenBitFloatsAddUpInFp32AndAreRoundedOnce) {
     expect_short_sums<c10::BFloat16>(ElementType::bfloat16);
     expect_short_sums<c10::Half>(ElementType::float16);
-}
-
-/// Of a part of five blocks of 2,048 and a short one.
-template <typename Float>
-Float few_value(int r, std::int64_t i) {
-    const std::int64_t block = i / 2048;
-    if (r == 0 && i == 7) return static_cast<Float>(-0.0F);
-    const bool there = block == 5 ? r == 1 : block % 4 == r && i % 3 == 0;
-    return there ? short_value<Float>(r, i) : static_cast<Float>(0.0F);
-}
-
-template <typename Float>
-void Communicators::expect_sums_of_few(ElementType type) {
-    constexpr std::int64_t part = 5 * 2048 + 77;
-    std::vector<Float> own;
-    for (std::int64_t i = 0; i < part * size(); ++i) own.push_back(few_value<Float>(rank(), i % part));
-    Values<Float> scattered(*backend_, own);
-    Values<Float> added(*backend_, own);
-    auto sums = values(std::vector<float>(part, 100.0F));
-    communicator().reduce_scatter_sum(scattered.parts(part, part, type)).wait();
-    const SummedParts piece{added.parts(part, part, type), sums.data()};
-    communicator().reduce_scatter_sum(std::span(&piece, 1)).wait();
-    for (std::int64_t i = 0; i < part; ++i) {
-        float sum = 0.0F, on_top = 100.0F;
-        for (int r = 0; r < size(); ++r) {
-            sum += static_cast<float>(few_value<Float>(r, i));
-            on_top += static_cast<float>(few_value<Float>(r, i));
-        }
-        // What keeps no order rounds on its way, too.
-        const double error = GetParam().ordered ? 0.0 : 0.02 * static_cast<double>(sum);
-        const auto at = static_cast<std::size_t>(rank() * part + i);
-        ASSERT_NEAR(static_cast<float>(scattered.values()[at]), static_cast<float>(static_cast<Float>(sum)), error)
-            << i;
-        ASSERT_NEAR(sums.values()[static_cast<std::size_t>(i)], on_top, error) << i;
-    }
-}
-
-TEST_P(Communicators, PartsThatAreMostlyZeroAddUpLikeOthers) {
-    expect_sums_of_few<float>(ElementType::float32);
-    expect_sums_of_few<c10::BFloat16>(ElementType::bfloat16);
-    expect_sums_of_few<c10::Half>(ElementType::float16);
 }
 
 TEST_P(Communicators, Maximum) {
