@@ -227,8 +227,8 @@ std::unique_ptr<Operation> MpiCommunicator::start_all_gather(std::span<const Par
     // What goes as it lies, gaps and all, and what is packed into one message.
     std::vector<PartedView> lying, packed;
     for (const PartedView& piece : pieces) {
-        const bool large = static_cast<std::int64_t>(part_bytes(piece)) >= unpacked_bytes;
-        (pieces.size() == 1 || large ? lying : packed).push_back(piece);
+        const bool alone = travels_alone(pieces.size(), static_cast<std::int64_t>(part_bytes(piece)));
+        (alone ? lying : packed).push_back(piece);
     }
     auto operation = std::make_unique<PackedGather>(speaker, scratch_, packed, size_);
     for (const PartedView& piece : lying) {

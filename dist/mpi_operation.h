@@ -16,9 +16,11 @@ namespace strata::dist {
 
 MPI_Datatype mpi_type_of(ElementType type);
 
-/// Of several pieces of one operation, those whose part of a rank has so many bytes or more travel where they lie, a
-/// message each: a copy would cost more. Smaller ones are packed into messages.
-inline constexpr std::int64_t unpacked_bytes = std::int64_t{256} << 10;
+/// Whether one of an operation's pieces travels where it lies, in a message of its own: the only one, and one whose
+/// part of a rank is so large that a copy would cost more. Others are packed into messages.
+inline bool travels_alone(std::size_t pieces, std::int64_t part_bytes) {
+    return pieces == 1 || part_bytes >= std::int64_t{256} << 10;
+}
 
 /// What MPI says of the status of a call.
 std::string mpi_error_text(int status);

@@ -112,7 +112,7 @@ std::vector<MpiReduction::Run> MpiReduction::runs_of(std::span<const ReducedPiec
     std::vector<Run> runs;
     std::int64_t packed = 0;
     for (std::size_t i = 0; i < pieces.size(); ++i) {
-        if (pieces.size() == 1 || pieces[i].count * bytes_of(type) >= unpacked_bytes) {
+        if (travels_alone(pieces.size(), pieces[i].count * bytes_of(type))) {
             runs.push_back({pieces.subspan(i, 1)});
             continue;
         }

@@ -65,7 +65,6 @@ class MpiReduction final : public Operation {
     static std::vector<Run> runs_of(std::span<const ReducedPiece> pieces, ElementType type);
     static std::int64_t packed_elements(const std::vector<Run>& runs);
     Extent extent(const ReducedPiece& piece, int rank) const;
-    std::int64_t elements(const Run& run, int rank) const;
     Extent message(const Run& run, int rank);
     std::byte* received(int distance);
     int peer(int distance) const { return (peers_.rank + distance) % peers_.size; }

@@ -10,8 +10,7 @@ torch::Tensor ColumnSums::gradient_of(const torch::Tensor& parameter, std::int64
     const std::int64_t columns = parameter.numel();
     float* const total = blocks_.mutable_data_ptr<float>() + first;  // the first block's
     for (std::int64_t block = 1; block < blocks_.size(0); ++block) add_row(total + block * columns_, total, columns);
-    if (!gradient_takes(parameter) || !parameter.grad().is_contiguous())
-        return blocks_[0].narrow(0, first, columns).to(parameter.scalar_type());
+    if (!gradient_takes(parameter)) return blocks_[0].narrow(0, first, columns).to(parameter.scalar_type());
     for_kernel_type(parameter,
                     [&](auto type) { add_row(total, mutable_data_of<decltype(type)>(parameter.grad()), columns); });
     return {};

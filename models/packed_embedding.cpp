@@ -77,7 +77,7 @@ void scatter_on_gpu(const torch::Tensor& grad, const torch::Tensor& ids, std::in
 /// A table's gradient; undefined if it went to its place.
 torch::Tensor table_gradient(const torch::Tensor& table, const torch::Tensor& ids, std::int64_t skipped,
                              const torch::Tensor& grad) {
-    const bool in_place = gradient_takes(table) && table.grad().is_contiguous();
+    const bool in_place = gradient_takes(table);
     const torch::Tensor to = in_place ? table.grad() : torch::zeros_like(table);
     if (grad.is_cpu()) {
         for_kernel_type(grad, [&](auto type) { scatter_rows<decltype(type)>(grad, Runs(ids, skipped), to); });

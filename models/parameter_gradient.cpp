@@ -7,7 +7,8 @@ namespace strata::models {
 bool gradient_takes(const torch::Tensor& parameter) {
     if (!parameter.is_leaf()) return false;
     const torch::Tensor& grad = parameter.grad();
-    if (!grad.defined() || grad.scalar_type() != parameter.scalar_type() || grad.layout() != torch::kStrided)
+    if (!grad.defined() || grad.scalar_type() != parameter.scalar_type() || grad.layout() != torch::kStrided ||
+        !grad.is_contiguous())
         return false;
     // A pass for the gradients of certain tensors (torch::autograd::grad) hands them out and leaves none.
     const auto* wanted = torch::autograd::get_current_graph_task_exec_info();

@@ -126,6 +126,16 @@ STRATA_BF16 STRATA_INLINE void pack_transposed(const ProductRight& right, std::i
     }
 }
 
+/// A panel's columns of B.
+struct Columns {
+    std::int64_t first, count;
+};
+
+Columns columns_of(const Product& product, std::int64_t panel) {
+    const std::int64_t most = panel_columns(product), first = panel * most;
+    return {first, std::min(product.columns - first, most)};
+}
+
 /// Where a panel's columns of a term's B lie: rows of `bytes`, `stride` bytes apart.
 struct Source {
     const char* row;
@@ -133,8 +143,7 @@ struct Source {
 };
 
 Source source_of(const Product& product, const ProductTerm& term, std::int64_t panel) {
-    const std::int64_t column = panel * panel_columns(product);
-    const std::int64_t columns = std::min(product.columns - column, panel_columns(product));
+    const auto [column, columns] = columns_of(product, panel);
     const std::int64_t element = sizeof(Bf16), stride = term.right.stride;
     const auto at = [&](std::int64_t offset) { return reinterpret_cast<const char*>(term.right.data + offset); };
     if (term.right.transposed) return {at(column * stride), columns, term.inner * element, stride * element};
@@ -184,8 +193,7 @@ struct Panel {
 };
 
 STRATA_BF16 STRATA_INLINE Panel pack_panel(const Product& product, std::int64_t index, std::int32_t* words) {
-    const std::int64_t column = index * panel_columns(product);
-    const std::int64_t columns = std::min(product.columns - column, panel_columns(product));
+    const auto [column, columns] = columns_of(product, index);
     const Panel panel{column, columns, parts_of(columns, width), words};
     for (int t = 0; t < product.term_count; ++t) {
         const ProductTerm& term = product.terms[t];

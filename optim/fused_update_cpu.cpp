@@ -165,9 +165,9 @@ bool has_gradient(const UpdateSpan& span, std::int64_t begin, std::int64_t eleme
                                   : any_nonzero(span.grad + begin, elements);
 }
 
-/// Of a tile.
+/// Of a tile, from where it was asked for.
 struct Range {
-    std::int64_t begin, end;
+    std::int64_t end;
     bool rests;
 };
 
@@ -175,15 +175,15 @@ struct Range {
 Range next_range(const UpdateSpan& span, std::span<std::uint8_t> resting, std::int64_t begin, std::int64_t tile_end,
                  std::int64_t most) {
     const std::int64_t end = std::min(tile_end, begin + most);
-    if (resting.empty()) return {begin, end, false};
+    if (resting.empty()) return {end, false};
     const auto rests = [&](std::int64_t at) -> std::uint8_t& { return resting[static_cast<std::size_t>(at / piece)]; };
     std::int64_t next = std::min(tile_end, begin + piece);
     if (rests(begin) != 0) {
-        if (!has_gradient(span, begin, next - begin)) return {begin, next, true};
+        if (!has_gradient(span, begin, next - begin)) return {next, true};
         rests(begin) = 0;
     }
     while (next < end && rests(next) == 0) next += piece;
-    return {begin, std::min(next, end), false};
+    return {std::min(next, end), false};
 }
 
 /// Zero unless it is to measure. Memory is passed over once.
