@@ -3,21 +3,27 @@
 #include <algorithm>
 
 #include "models/attention_task.h"
-#include "models/product_kernel.h"
 #include "models/scratch.h"
+#include "models/vector_products.h"
 
 namespace strata::models {
 namespace {
 
 using Task = AttentionTask<Bf16>;
 
+/// Vectors also where there are tiles: heads and sequences seldom fill some.
+const ProductKernel* kernel() {
+    static const ProductKernel* const vectors = vector_products();
+    return vectors;
+}
+
 /// What one task needs beside its inputs and results; reused by the next.
 class Room {
   public:
     Room(const AttentionProblem<Bf16>& problem, bool backward)
         : square_(problem.longest * round_up(problem.longest, simd::width)),
-          packed_(round_up(packed_left_size(problem.longest, problem.longest), 2 * simd::width)),
-          panel_(round_up(product_scratch(std::max(problem.longest, problem.head_size)), simd::width)),
+          packed_(round_up(kernel()->packed_left_size(problem.longest, problem.longest), 2 * simd::width)),
+          panel_(round_up(kernel()->scratch(std::max(problem.longest, problem.head_size)), simd::width)),
           memory_(panel_ + (backward ? 3 * square_ + packed_ / 2 : square_ + square_ / 2)) {
         panel = memory_.words();
         scores = memory_.floats() + panel_;
@@ -47,7 +53,7 @@ Element* head_of(const Task& task, Element* matrix, std::int64_t row) {
 void multiply(Product product, const ProductTerm& term, const Room& room) {
     product.terms[0] = term;
     product.term_count = 1;
-    run_product(product, 0, product_parts(product), room.panel);
+    kernel()->run(product, 0, kernel()->parts(product), room.panel);
 }
 
 /// Of [rows, head size] in place.
@@ -80,9 +86,9 @@ void sum_keys(const Task& task, const Bf16* factors, const Bf16* keys, Bf16* to,
 
 /// `factors` [queries, length], transposed, by the rows of `queries`.
 void sum_queries(const Task& task, const Bf16* factors, const Bf16* queries, Bf16* to, const Room& room) {
-    pack_left(factors, task.padded_length, task.length, task.queries, room.transposed, 0,
-              packed_left_parts(task.length));
-    const ProductLeft left = packed_left(room.transposed, task.queries);
+    kernel()->pack_left(factors, task.padded_length, task.length, task.queries, room.transposed, 0,
+                        kernel()->packed_left_parts(task.length));
+    const ProductLeft left = packed_left(room.transposed);
     multiply(product_into(task, to, task.first_key, task.length),
              {left, {head_of(task, queries, task.first_query), task.stride, false}, task.queries}, room);
 }
@@ -111,8 +117,7 @@ STRATA_CLONES void make_grad_scores(const Task& task, const Room& room, const fl
 }  // namespace
 
 bool attention_products_can(std::int64_t head_size) {
-    static const bool can = product_kernel_can();
-    return can && head_size % 2 == 0;
+    return kernel() != nullptr && head_size % 2 == 0;
 }
 
 void attention_products_forward(const AttentionProblem<Bf16>& problem, Bf16* out, float* log_sum_exp,

@@ -4,7 +4,6 @@
 
 #include "models/kernel_data.h"
 #include "models/parallel.h"
-#include "models/product_kernel.h"
 #include "models/scratch.h"
 
 namespace strata::models {
@@ -17,17 +16,16 @@ bool kernel_takes(const torch::Tensor& matrix) {
 }
 
 template <typename... Matrices>
-bool kernel_multiplies(const Matrices&... matrices) {
-    static const bool can = product_kernel_can();
-    return can && (kernel_takes(matrices) && ...);
+bool multiplies(const ProductKernel* kernel, const Matrices&... matrices) {
+    return kernel != nullptr && (kernel_takes(matrices) && ...);
 }
 
-void run(const Product& product) {
+void run(const ProductKernel& kernel, const Product& product) {
     std::int64_t inner = 0;
     for (int i = 0; i < product.term_count; ++i) inner += product.terms[i].inner;
-    parallel_for(0, product_parts(product), 1, [&](std::int64_t begin, std::int64_t end) {
-        const Scratch scratch(product_scratch(inner));
-        run_product(product, begin, end, scratch.words());
+    parallel_for(0, kernel.parts(product), 1, [&](std::int64_t begin, std::int64_t end) {
+        const Scratch scratch(kernel.scratch(inner));
+        kernel.run(product, begin, end, scratch.words());
     });
 }
 
@@ -45,38 +43,41 @@ ProductLeft left_of(const torch::Tensor& matrix) {
 }
 
 /// out += gradᵀ x, or = it.
-void run_weight_product(const torch::Tensor& grad, const torch::Tensor& x, const torch::Tensor& out, bool adds) {
+void run_weight_product(const ProductKernel& kernel, const torch::Tensor& grad, const torch::Tensor& x,
+                        const torch::Tensor& out, bool adds) {
     RECORD_USER_SCOPE("WeightProduct");
     const std::int64_t inner = grad.size(0), rows = grad.size(1);
-    const torch::Tensor packed = torch::empty({packed_left_size(rows, inner)}, grad.options());
+    const torch::Tensor packed = torch::empty({kernel.packed_left_size(rows, inner)}, grad.options());
     const Bf16* const from = data_of<Bf16>(grad);
     Bf16* const to = mutable_data_of<Bf16>(packed);
-    parallel_for(0, packed_left_parts(rows), 1,
-                 [&](std::int64_t begin, std::int64_t end) { pack_left(from, rows, rows, inner, to, begin, end); });
+    parallel_for(0, kernel.packed_left_parts(rows), 1, [&](std::int64_t begin, std::int64_t end) {
+        kernel.pack_left(from, rows, rows, inner, to, begin, end);
+    });
     Product product = product_into(out);
-    product.terms[0] = {packed_left(to, inner), {data_of<Bf16>(x), x.size(1), false}, inner};
+    product.terms[0] = {packed_left(to), {data_of<Bf16>(x), x.size(1), false}, inner};
     product.term_count = 1;
     product.adds = adds;
-    run(product);
+    run(kernel, product);
 }
 
 }  // namespace
 
-torch::Tensor forward_product(const torch::Tensor& x, const torch::Tensor& weight, const torch::Tensor& bias) {
-    if (!kernel_multiplies(x, weight)) return torch::linear(x, weight, bias);
+torch::Tensor forward_product(const torch::Tensor& x, const torch::Tensor& weight, const torch::Tensor& bias,
+                              const ProductKernel* kernel) {
+    if (!multiplies(kernel, x, weight)) return torch::linear(x, weight, bias);
     RECORD_USER_SCOPE("ForwardProduct");
     const torch::Tensor out = torch::empty({x.size(0), weight.size(0)}, x.options());
     Product product = product_into(out);
     product.terms[0] = {left_of(x), {data_of<Bf16>(weight), weight.size(1), true}, x.size(1)};
     product.term_count = 1;
     product.bias = bias.defined() ? data_of<Bf16>(bias) : nullptr;
-    run(product);
+    run(*kernel, product);
     return out;
 }
 
-torch::Tensor input_product(at::TensorList grads, at::TensorList weights) {
+torch::Tensor input_product(at::TensorList grads, at::TensorList weights, const ProductKernel* kernel) {
     bool own = grads.size() <= Product::most_terms;
-    for (std::size_t i = 0; i < grads.size(); ++i) own = own && kernel_multiplies(grads[i], weights[i]);
+    for (std::size_t i = 0; i < grads.size(); ++i) own = own && multiplies(kernel, grads[i], weights[i]);
     if (!own) {
         torch::Tensor sum = grads[0].mm(weights[0]);
         for (std::size_t i = 1; i < grads.size(); ++i) sum.addmm_(grads[i], weights[i]);
@@ -89,20 +90,21 @@ torch::Tensor input_product(at::TensorList grads, at::TensorList weights) {
         product.terms[i] = {left_of(grads[i]), {data_of<Bf16>(weights[i]), out.size(1), false}, grads[i].size(1)};
     }
     product.term_count = static_cast<int>(grads.size());
-    run(product);
+    run(*kernel, product);
     return out;
 }
 
-torch::Tensor weight_product(const torch::Tensor& grad, const torch::Tensor& x) {
-    if (!kernel_multiplies(grad, x)) return grad.t().mm(x);
+torch::Tensor weight_product(const torch::Tensor& grad, const torch::Tensor& x, const ProductKernel* kernel) {
+    if (!multiplies(kernel, grad, x)) return grad.t().mm(x);
     torch::Tensor out = torch::empty({grad.size(1), x.size(1)}, x.options());
-    run_weight_product(grad, x, out, /*adds=*/false);
+    run_weight_product(*kernel, grad, x, out, /*adds=*/false);
     return out;
 }
 
-void add_weight_product(const torch::Tensor& grad, const torch::Tensor& x, const torch::Tensor& sum) {
-    if (kernel_multiplies(grad, x, sum)) {
-        run_weight_product(grad, x, sum, /*adds=*/true);
+void add_weight_product(const torch::Tensor& grad, const torch::Tensor& x, const torch::Tensor& sum,
+                        const ProductKernel* kernel) {
+    if (multiplies(kernel, grad, x, sum)) {
+        run_weight_product(*kernel, grad, x, sum, /*adds=*/true);
     } else {
         torch::Tensor(sum).addmm_(grad.t(), x);
     }

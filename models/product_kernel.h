@@ -1,11 +1,10 @@
-// Products of bfloat16 matrices with sums in fp32, for processors that have AVX512-BF16 but no AMX: C = A B + bias, or
-// C += A B, where B's columns may be another matrix's rows and A B may be a sum of several products.
+// Products of bfloat16 matrices with sums in fp32: C = A B + bias, or C += A B, where B's columns may be another
+// matrix's rows and A B may be a sum of several products.
 //
-// Up to 48 columns of B are packed at a time, two rows of them to a 32-bit word as VDPBF16PS takes them, and stay in
-// the level 2 cache while all rows of A pass by, eight at a time against 24 registers of sums (K. Goto, R. van de
-// Geijn, "Anatomy of high-performance matrix multiplication", 2008), and what the next columns are packed of is asked
-// for meanwhile, a share with each tile. A is read where it lies. Each element is one sum from the first term to the
-// last, so neither the number of rows nor threads change bits. Numbers below 2^-126 count as zero. No torch.
+// Columns of B are packed as the processor multiplies them and stay in the level 2 cache while all rows of A pass by
+// (K. Goto, R. van de Geijn, "Anatomy of high-performance matrix multiplication", 2008); what the next columns are
+// packed of is asked for meanwhile. Each element is one sum from the first term to the last, so neither the number of
+// rows nor threads change bits; kernels differ in the order of a sum. Numbers below 2^-126 count as zero. No torch.
 #pragma once
 
 #include <cstdint>
@@ -14,14 +13,11 @@
 
 namespace strata::models {
 
-/// Whether this processor runs the kernel and has nothing faster (AMX, through oneDNN).
-bool product_kernel_can();
-
-/// A, in pairs of neighbours along the inner dimension. Steps in elements: row i's pair p lies at
-/// data[i / 8 * eight_rows + i % 8 * row + p * pair].
+/// A [rows, inner]: rows `stride` elements apart, or what pack_left() has written of A's transpose.
 struct ProductLeft {
     const Bf16* data;
-    std::int64_t eight_rows, row, pair;
+    std::int64_t stride;
+    bool packed;
 };
 
 /// B [inner, columns]: element (k, c) is data[k * stride + c], or data[c * stride + k] where transposed.
@@ -50,21 +46,37 @@ struct Product {
     bool adds;  ///< to what is there
 };
 
-/// Rows `stride` apart, read in place.
-ProductLeft left_in_place(const Bf16* data, std::int64_t stride);
+inline ProductLeft left_in_place(const Bf16* data, std::int64_t stride) {
+    return {data, stride, false};
+}
+inline ProductLeft packed_left(const Bf16* packed) {
+    return {packed, 0, true};
+}
 
-/// The transpose of a [inner, rows] matrix needs neighbours of a column together: packed_left_size() elements, written
-/// by pack_left() for eight rows of it at a time, so that threads share the work.
-std::int64_t packed_left_size(std::int64_t rows, std::int64_t inner);
-std::int64_t packed_left_parts(std::int64_t rows);
-void pack_left(const Bf16* from, std::int64_t stride, std::int64_t rows, std::int64_t inner, Bf16* to,
-               std::int64_t first_part, std::int64_t last_part);
-ProductLeft packed_left(const Bf16* packed, std::int64_t inner);
+/// A processor's way to multiply. Stateless: threads share it.
+class ProductKernel {
+  public:
+    ProductKernel() = default;
+    ProductKernel(const ProductKernel&) = delete;
+    ProductKernel& operator=(const ProductKernel&) = delete;
+    virtual ~ProductKernel() = default;
 
-/// The product in parts that threads can share: neighbours share packed columns of B. They lie in `scratch`, aligned to
-/// 64 bytes, of product_scratch() words for the inner dimensions of all terms together.
-std::int64_t product_parts(const Product& product);
-std::int64_t product_scratch(std::int64_t inner);
-void run_product(const Product& product, std::int64_t first_part, std::int64_t last_part, std::int32_t* scratch);
+    /// An A that lies transposed, [inner, rows], rows of it `stride` apart, is packed before: packed_left_size()
+    /// elements, in parts that threads can share.
+    virtual std::int64_t packed_left_size(std::int64_t rows, std::int64_t inner) const = 0;
+    virtual std::int64_t packed_left_parts(std::int64_t rows) const = 0;
+    virtual void pack_left(const Bf16* from, std::int64_t stride, std::int64_t rows, std::int64_t inner, Bf16* to,
+                           std::int64_t first_part, std::int64_t last_part) const = 0;
+
+    /// The product in parts that threads can share: neighbours share packed columns of B. They lie in `scratch`,
+    /// aligned to 64 bytes, of scratch() words for the inner dimensions of all terms together.
+    virtual std::int64_t parts(const Product& product) const = 0;
+    virtual std::int64_t scratch(std::int64_t inner) const = 0;
+    virtual void run(const Product& product, std::int64_t first_part, std::int64_t last_part,
+                     std::int32_t* scratch) const = 0;
+};
+
+/// The fastest that this processor runs: models/tile_products.h, else models/vector_products.h, else null.
+const ProductKernel* fastest_products();
 
 }  // namespace strata::models

@@ -5,12 +5,16 @@
 #include <cstdint>
 #include <cstring>
 #include <limits>
+#include <string>
 #include <vector>
 
 #include "models/product_kernel.h"
 #include "models/scratch.h"
+#include "models/tile_products.h"
+#include "models/vector_products.h"
 #include "models/vectors.h"
 #include "optim/mix.h"
+#include "tests/support/tile_processor.h"
 
 namespace strata::models {
 namespace {
@@ -57,16 +61,6 @@ Product product_into(Matrix& out) {
     return product;
 }
 
-void run_in_shares(const Product& product, std::int64_t shares) {
-    const std::int64_t parts = product_parts(product);
-    std::int64_t inner = 0;
-    for (int t = 0; t < product.term_count; ++t) inner += product.terms[t].inner;
-    const Scratch scratch(product_scratch(inner));
-    for (std::int64_t i = 0; i < shares; ++i) {
-        run_product(product, parts * i / shares, parts * (i + 1) / shares, scratch.words());
-    }
-}
-
 /// The largest error in roundings of a sum of that many terms, each below one.
 void expect_near(double got, double expected, std::int64_t inner, const char* what) {
     const double rounding = std::abs(expected) / 256 + static_cast<double>(inner) * 1e-6;
@@ -78,20 +72,38 @@ struct Sizes {
 };
 
 std::vector<Sizes> all_sizes() {
-    std::vector<Sizes> sizes = {{1, 1, 2}, {257, 96, 64}, {30, 384, 130}, {513, 50, 34}};
+    std::vector<Sizes> sizes = {{1, 1, 2}, {257, 96, 64}, {30, 384, 130}, {513, 50, 34}, {40, 70, 8300}};
     for (std::int64_t rows = 1; rows <= 17; ++rows) sizes.push_back({rows, 2 * rows + 14, 2 * rows});
     for (std::int64_t columns = 1; columns <= 100; columns += 3) sizes.push_back({9, columns, 46});
     return sizes;
 }
 
-class ProductKernel : public testing::Test {
+/// By the name of the instruction that multiplies.
+class ProductKernels : public testing::TestWithParam<std::string> {
   protected:
     void SetUp() override {
-        if (!product_kernel_can()) GTEST_SKIP() << "needs a processor with AVX512-BF16 and without AMX";
+        if (vector_products() == nullptr) GTEST_SKIP() << "needs a processor with AVX512-BF16";
+        const bool tiles = GetParam() == "tdpbf16ps";
+        kernel_ = tiles ? tile_products_unasked() : vector_products();
     }
+
+    void run_in_shares(const Product& product, std::int64_t shares) const {
+        const std::int64_t parts = kernel_->parts(product);
+        std::int64_t inner = 0;
+        for (int t = 0; t < product.term_count; ++t) inner += product.terms[t].inner;
+        const Scratch scratch(kernel_->scratch(inner));
+        for (std::int64_t i = 0; i < shares; ++i) {
+            kernel_->run(product, parts * i / shares, parts * (i + 1) / shares, scratch.words());
+        }
+    }
+
+    const ProductKernel* kernel_ = nullptr;
+
+  private:
+    tests::TileProcessor tiles_;
 };
 
-TEST_F(ProductKernel, MultipliesByRowsOfTheRightMatrixAndAddsABias) {
+TEST_P(ProductKernels, MultipliesByRowsOfTheRightMatrixAndAddsABias) {
     for (const auto& [rows, columns, inner] : all_sizes()) {
         SCOPED_TRACE(testing::Message() << rows << " x " << columns << " x " << inner);
         const Matrix a(rows, inner, 1), weight(columns, inner, 2), bias(1, columns, 3);
@@ -112,7 +124,7 @@ TEST_F(ProductKernel, MultipliesByRowsOfTheRightMatrixAndAddsABias) {
     }
 }
 
-TEST_F(ProductKernel, AddsUpSeveralProducts) {
+TEST_P(ProductKernels, AddsUpSeveralProducts) {
     for (const auto& [rows, columns, inner] : all_sizes()) {
         SCOPED_TRACE(testing::Message() << rows << " x " << columns << " x " << inner);
         const std::vector<Matrix> lefts = {{rows, inner, 1}, {rows, 2 * inner, 2}, {rows, 6, 3}};
@@ -140,18 +152,18 @@ TEST_F(ProductKernel, AddsUpSeveralProducts) {
     }
 }
 
-TEST_F(ProductKernel, MultipliesByATransposeAndAddsToWhatIsThere) {
+TEST_P(ProductKernels, MultipliesByATransposeAndAddsToWhatIsThere) {
     for (const bool adds : {false, true}) {
         for (const auto& [rows, columns, even] : all_sizes()) {
             const std::int64_t inner = even - (rows % 2);  // tokens: any number
             SCOPED_TRACE(testing::Message() << rows << " x " << columns << " x " << inner);
             const Matrix grad(inner, rows, 1), x(inner, columns, 2);
-            Matrix packed(1, packed_left_size(rows, inner), 3), out(rows, columns, 4);
+            Matrix packed(1, kernel_->packed_left_size(rows, inner), 3), out(rows, columns, 4);
             const Matrix before = out;
-            pack_left(grad.data(), rows, rows, inner, packed.data(), 0, 1);
-            pack_left(grad.data(), rows, rows, inner, packed.data(), 1, packed_left_parts(rows));
+            kernel_->pack_left(grad.data(), rows, rows, inner, packed.data(), 0, 1);
+            kernel_->pack_left(grad.data(), rows, rows, inner, packed.data(), 1, kernel_->packed_left_parts(rows));
             Product product = product_into(out);
-            product.terms[0] = {packed_left(packed.data(), inner), {x.data(), columns, false}, inner};
+            product.terms[0] = {packed_left(packed.data()), {x.data(), columns, false}, inner};
             product.term_count = 1;
             product.adds = adds;
             run_in_shares(product, 2);
@@ -168,7 +180,7 @@ TEST_F(ProductKernel, MultipliesByATransposeAndAddsToWhatIsThere) {
     }
 }
 
-TEST_F(ProductKernel, WritesSumsAsTheyAreAtAnyStride) {
+TEST_P(ProductKernels, WritesSumsAsTheyAreAtAnyStride) {
     for (const bool adds : {false, true}) {
         for (const auto& [rows, columns, inner] : all_sizes()) {
             SCOPED_TRACE(testing::Message() << rows << " x " << columns << " x " << inner);
@@ -197,7 +209,7 @@ TEST_F(ProductKernel, WritesSumsAsTheyAreAtAnyStride) {
     }
 }
 
-TEST_F(ProductKernel, ARowsBitsDoNotDependOnTheRowsBesideIt) {
+TEST_P(ProductKernels, ARowsBitsDoNotDependOnTheRowsBesideIt) {
     constexpr std::int64_t rows = 300, columns = 70, inner = 98;
     const Matrix a(rows, inner, 1), weight(columns, inner, 2);
     const auto from = [&](std::int64_t first, std::int64_t count) {
@@ -219,7 +231,7 @@ TEST_F(ProductKernel, ARowsBitsDoNotDependOnTheRowsBesideIt) {
     }
 }
 
-TEST_F(ProductKernel, WhatIsNotFiniteShowsAndStaysInItsRow) {
+TEST_P(ProductKernels, WhatIsNotFiniteShowsAndStaysInItsRow) {
     constexpr std::int64_t rows = 20, columns = 20, inner = 8;
     Matrix a(rows, inner, 1);
     a.data()[3 * inner + 5] = bf16_of(std::numeric_limits<float>::quiet_NaN());
@@ -237,6 +249,9 @@ TEST_F(ProductKernel, WhatIsNotFiniteShowsAndStaysInItsRow) {
         }
     }
 }
+
+INSTANTIATE_TEST_SUITE_P(By, ProductKernels, testing::Values("vdpbf16ps", "tdpbf16ps"),
+                         [](const auto& test) { return test.param; });
 
 }  // namespace
 }  // namespace strata::models
