@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdlib>
 #include <utility>
 #include <variant>
 
@@ -51,9 +52,16 @@ std::optional<int> wanted_gpu(const Config& config, const dist::Communicator& co
     return dist::choose_device(communicator.local_rank(), communicator.local_size(), visible, communicator.host());
 }
 
+/// NCCL takes ranks with NCCL_HOSTIDs of their own for ranks of different hosts, and lets them share a GPU; so do we.
+/// Whoever sets it measures what several ranks do where there is one card.
+std::string host_id_of_nccl() {
+    const char* const id = std::getenv("NCCL_HOSTID");
+    return id == nullptr ? "" : fmt::format(" of NCCL's host {}", id);
+}
+
 dist::DeviceIdentity identity_of(int gpu) {
     const optim::DeviceFacts facts = optim::device_facts(gpu);
-    return {facts.uuid,
+    return {facts.uuid + host_id_of_nccl(),
             fmt::format("{}, a driver for CUDA {}.{}", facts.name, facts.driver / 1000, facts.driver % 1000 / 10)};
 }
 
