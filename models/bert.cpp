@@ -8,7 +8,7 @@
 
 #include "core/error.h"
 #include "models/bert_modules.h"
-#include "models/flash_attention.h"
+#include "models/fused_attention.h"
 #include "models/hf_folder.h"
 #include "models/packed_attention.h"
 #include "models/packed_embedding.h"
@@ -229,7 +229,7 @@ NamedTensors BertForSequenceClassification::named_parameter_list() const {
 }
 
 bool BertForSequenceClassification::has_fixed_calls() const {
-    return flash_attention_takes(config_.hidden_size / config_.num_attention_heads);
+    return fused_attention_takes(config_.hidden_size / config_.num_attention_heads);
 }
 
 bool BertForSequenceClassification::has_fixed_recomputed_calls() const {

@@ -1,6 +1,6 @@
 // BERT with a classification or regression head, on packed tokens: linear layers see [T, hidden], attention goes
-// sequence by sequence, nothing is computed for padding (J. Devlin et al., arXiv 1810.04805), and of the last layer
-// nothing but keys and values for tokens that the head does not read.
+// sequence by sequence, nothing is computed for padding but what fused_attention.h says (J. Devlin et al., arXiv
+// 1810.04805), and of the last layer nothing but keys and values for tokens that the head does not read.
 //
 // Parameter names and their order are those of transformers' BertForSequenceClassification.named_parameters(), so a
 // Hugging Face folder maps one to one. Parameters are made uninitialised, on the CPU, fp32: hf_folder.h fills them.

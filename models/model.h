@@ -89,7 +89,7 @@ class Model {
     using BeforeReading = std::function<void(const std::vector<torch::Tensor>& parameters)>;
     void set_before_reading(BeforeReading told) { before_reading_ = std::move(told); }
 
-    /// Whether a pass on a GPU, in 16 bits, makes the same calls for all batches of one shape, and reads from memory
+    /// Whether a pass on a GPU makes the same calls for all batches of one shape, and reads from memory
     /// what differs: then it can be captured in a CUDA graph.
     virtual bool has_fixed_calls() const { return false; }
     /// Whether that is so of a pass that recomputes, too: one that draws from LibTorch's generator sets it back.

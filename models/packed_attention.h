@@ -3,11 +3,11 @@
 //
 // k and v are [T, heads * d]. q and the result are the same, or [B, heads * d]: then the sequences' first tokens alone
 // ask, which is all that a classifier reads of its last layer. fp32 and bfloat16 on the CPU run our own kernel for
-// sequences up to `short_sequence_limit` tokens, threaded over (head, sequence); 16-bit types on a GPU run LibTorch's
-// flash-attention operator (flash_attention.h, whose dropout is its own); all else runs ATen matrix products sequence
-// by sequence. Only q, k, v and one log-sum-exp a query and head are kept for backward: the probabilities and the
-// dropout mask are computed again. Kernel and products use the same dropout keys (models/dropout.h), so they are
-// interchangeable.
+// sequences up to `short_sequence_limit` tokens, threaded over (head, sequence); on a GPU LibTorch's fused operators
+// run (fused_attention.h: their dropout is their own, and in fp32 they do compute padding); all else runs ATen matrix
+// products sequence by sequence. Only q, k, v and one log-sum-exp a query and head are kept for backward: the
+// probabilities and the dropout mask are computed again. Kernel and products use the same dropout keys
+// (models/dropout.h), so they are interchangeable.
 #pragma once
 
 #include <torch/types.h>

@@ -1,10 +1,12 @@
 #include "models/packed_input.h"
 
 #include <algorithm>
+#include <limits>
 #include <numeric>
 #include <utility>
 
 #include "core/error.h"
+#include "core/round_up.h"
 #include "models/sent.h"
 
 namespace strata::models {
@@ -42,6 +44,24 @@ LayoutTensors layout_tensors(const std::vector<std::int64_t>& offsets,
     }
     const torch::Tensor borders = as_tensor(offsets);
     return {places, borders.to(torch::kInt32), borders.narrow(0, 0, borders.size(0) - 1)};
+}
+
+/// Where the borders lie, and without a look at them: their values change from replay to replay of a CUDA graph.
+PaddedRows padded_rows(const torch::Tensor& borders, std::int64_t rows, std::int64_t longest) {
+    const std::int64_t sequences = borders.size(0) - 1;
+    const torch::Tensor begins = borders.narrow(0, 0, sequences), ends = borders.narrow(0, 1, sequences);
+    const auto counted = [&](std::int64_t count) { return torch::arange(count, borders.options()); };
+    PaddedRows padded;
+    padded.length = round_up<std::int64_t>(longest, 16);
+    const torch::Tensor row = counted(rows);
+    const torch::Tensor its_sequence = torch::bucketize(row, ends, /*out_int32=*/false, /*right=*/true);
+    const torch::Tensor shifts = counted(sequences) * padded.length - begins;
+    padded.slots = (row + shifts.index_select(0, its_sequence)).to(torch::kInt64);
+    const torch::Tensor beyond = counted(padded.length) >= (ends - begins).unsqueeze(1);
+    padded.mask = torch::zeros(beyond.sizes(), borders.options().dtype(torch::kFloat32))
+                      .masked_fill_(beyond, -std::numeric_limits<float>::infinity())
+                      .view({sequences, 1, 1, padded.length});
+    return padded;
 }
 
 }  // namespace
@@ -89,6 +109,13 @@ LayoutTensors PackedLayout::on(torch::Device device) const {
     const std::vector<torch::Tensor> there = sent_together({here.places, here.borders, here.firsts}, device);
     tensors_ = {there[0], there[1], there[2]};
     return tensors_;
+}
+
+PaddedRows PackedLayout::padded_on(torch::Device device) const {
+    const torch::Tensor borders = on(device).borders;
+    const std::lock_guard lock(mutex_);
+    if (!padded_.slots.defined() || padded_.slots.device() != device) padded_ = padded_rows(borders, rows(), longest);
+    return padded_;
 }
 
 LayoutPointer make_layout(std::vector<std::int64_t> offsets, std::vector<std::int64_t> sample_positions) {

@@ -21,6 +21,13 @@ struct LayoutTensors {
     torch::Tensor firsts;   // int64 [B]: each sequence's first row
 };
 
+/// The rows of a layout among sequences padded to one length, for operators that know no borders.
+struct PaddedRows {
+    std::int64_t length = 0;  // at least the layout's `longest`; a multiple of 16, as operators want masks to be
+    torch::Tensor slots;      // int64 [T]: each row's place among the B * length
+    torch::Tensor mask;       // fp32 [B, 1, 1, length], to be added to scores: 0, and -inf beyond a sequence's end
+};
+
 struct PackedInput {
     torch::Tensor input_ids;                     // int64 [T], on the CPU
     torch::Tensor token_type_ids;                // int64 [T]
@@ -70,9 +77,13 @@ class PackedLayout {
     /// What a GPU reads of it, on `device`: sent there once, unless it is there already.
     LayoutTensors on(torch::Device device) const;
 
+    /// The same as padded rows: made there once, of on(device).
+    PaddedRows padded_on(torch::Device device) const;
+
   private:
     mutable std::mutex mutex_;  // backward passes have threads of their own
     mutable LayoutTensors tensors_;
+    mutable PaddedRows padded_;
 };
 
 /// Shared, since the backward pass outlives the batch that made it.

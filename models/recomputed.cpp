@@ -15,7 +15,7 @@ struct Kept : torch::CustomClassHolder {
     RecomputedPart part;
 };
 
-/// How far the generator has come from which LibTorch's own operators draw on a GPU (flash_attention.h). On the CPU
+/// How far the generator has come from which LibTorch's own operators draw on a GPU (fused_attention.h). On the CPU
 /// nothing draws.
 std::int64_t place_of_generator(const RecomputedPart& part, torch::Device device) {
     if (!part.draws || !device.is_cuda()) return 0;

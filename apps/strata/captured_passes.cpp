@@ -6,7 +6,7 @@
 #include <variant>
 
 #include "apps/strata/device.h"
-#include "models/flash_attention.h"
+#include "models/fused_attention.h"
 #include "models/losses.h"
 
 namespace strata::app {
@@ -31,17 +31,16 @@ models::FixedInput with_dummies(models::FixedInput input, std::int64_t rows) {
 
 }  // namespace
 
-std::string why_passes_are_direct(const Config& config, const optim::Plan& plan, const models::Model& model) {
-    if (plan.compute == optim::ComputeType::fp32) return "in fp32 attention goes sequence by sequence";
-    if (!model.has_fixed_calls()) return "LibTorch has no flash attention for this network";
+std::string why_passes_are_direct(const Config& config, const models::Model& model) {
+    if (!model.has_fixed_calls()) return "LibTorch has no fused attention for this network";
     if (config.gradient_checkpointing && !model.has_fixed_recomputed_calls())
         return "gradient_checkpointing draws attention's dropout twice (attention_probs_dropout_prob is not 0)";
     if (!has_pass_recordings()) return "this strata was built without LibTorch's CUDA half";
     return "";
 }
 
-bool captures_passes(const Config& config, const optim::Plan& plan, const models::Model& model) {
-    return captures_updates(config, device_of(model)) && why_passes_are_direct(config, plan, model).empty();
+bool captures_passes(const Config& config, const models::Model& model) {
+    return captures_updates(config, device_of(model)) && why_passes_are_direct(config, model).empty();
 }
 
 CapturedPasses::CapturedPasses(const Experiment& experiment, const data::BatchShape& batch, dist::GroupStorage& storage,
@@ -85,7 +84,7 @@ const torch::Tensor& CapturedPasses::make(std::span<const std::int64_t> samples,
     fixed->send(own.tensors);
     const std::int64_t first =
         std::visit([](const auto& batch) { return batch.sample_positions.front(); }, own.batches.front());
-    models::seed_flash_attention(device_, dropout, std::max<std::int64_t>(first, 0));  // a dummy's is -1
+    models::seed_fused_attention(device_, dropout, std::max<std::int64_t>(first, 0));  // a dummy's is -1
     optimizer_.passes(shape, [&] { run(own, fixed->there(), dropout); });
     return loss_;
 }

@@ -73,8 +73,8 @@ void add_run_options(std::vector<Option>& all) {
     add("tf32", &Config::tf32, step_commands, "fp32 products in TF32, on GPUs that have it");
     add("cuda_graph", &Config::cuda_graph, step_commands,
         "Capture each step's work for the GPU in CUDA graphs and replay them: the update (norms, clipping, rates, "
-        "gather), and in 16 bits the passes too, their batches padded to one of a few numbers of tokens. No GPU has "
-        "run it yet, so 'auto' is 'false'")
+        "gather), and the passes too, their batches padded to one of a few numbers of tokens. No GPU has run it yet, "
+        "so 'auto' is 'false'")
         .one_of({"false", "true", "auto"})
         .free_to_change();
     // Free: the resume itself looks at how steps are cut.

@@ -8,7 +8,7 @@
 
 #include "apps/strata/device.h"
 #include "apps/strata/phase_timer.h"
-#include "models/flash_attention.h"
+#include "models/fused_attention.h"
 #include "models/losses.h"
 #include "models/sent.h"
 
@@ -21,12 +21,12 @@ dist::ShardRanks shard_ranks(const Config& config, const optim::Plan& plan, dist
                                      : dist::ShardRanks::by_host(communicator);
 }
 
-dist::ZeroOptions options_of(const Config& config, const optim::Plan& plan, const models::Model& model) {
+dist::ZeroOptions options_of(const Config& config, const models::Model& model) {
     const torch::Device device = device_of(model);
     dist::ZeroOptions options{.overlap = config.overlap_comm,
                               .stream = compute_stream(device),
                               .cuda_graph = captures_updates(config, device)};
-    if (captures_passes(config, plan, model)) options.pass_recordings = pass_recordings();
+    if (captures_passes(config, model)) options.pass_recordings = pass_recordings();
     return options;
 }
 
@@ -49,14 +49,14 @@ TrainStep::TrainStep(const Config& config, const Experiment& experiment, const o
                config.shuffle),
       ranks_(shard_ranks(config, plan, gpus == nullptr ? communicator : *gpus)),
       storage_(plan, experiment.model().named_parameter_list(), ranks_.owner()),
-      optimizer_(plan, storage_, ranks_, options_of(config, plan, experiment.model())),
+      optimizer_(plan, storage_, ranks_, options_of(config, experiment.model())),
       buffers_(experiment.model().named_buffer_list(), communicator),
       frozen_outputs_(experiment.model(), *experiment.train, communicator, config.cache_frozen != "false") {
     experiment.model().set_before_reading([this](const auto& parameters) { optimizer_.await_parameters(parameters); });
     experiment.model().set_dropout_in_frozen(config.frozen_dropout);
     experiment.model().set_recomputes(config.gradient_checkpointing);
     experiment.model().set_statistics_in_frozen(config.frozen_batch_norm);
-    if (captures_passes(config, plan, experiment.model())) fix_shapes();
+    if (captures_passes(config, experiment.model())) fix_shapes();
 }
 
 void TrainStep::fix_shapes() {
@@ -198,7 +198,7 @@ std::vector<TrainStep::Loss> TrainStep::forward_backward(std::int64_t step, Step
     const std::vector<MicroBatch> own = own_micro_batches(batch);
     const models::DropoutKey dropout = models::key_on(dropout_key(step), device_);
     const data::Positions& first = own.front().positions;
-    models::seed_flash_attention(device_, dropout, first.empty() ? 0 : first.front());
+    models::seed_fused_attention(device_, dropout, first.empty() ? 0 : first.front());
     keep_outputs(batch, own, work);
     std::vector<Loss> losses;
     for (const MicroBatch& part : own) {
