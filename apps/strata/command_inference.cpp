@@ -1,4 +1,6 @@
 // strata evaluate and strata predict: a trained folder on new data, by all ranks together.
+#include <fmt/format.h>
+
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
@@ -35,14 +37,22 @@ Experiment load(const Config& given, bool needs_labels, dist::Communicator& comm
 }  // namespace
 
 int run_evaluate(const Config& config, dist::MpiCommunicator& communicator) {
+    const RunDirectory folder(config.output_dir);
+    const bool writes = !config.output_dir.empty();
+    dist::collectively(communicator, "preparing --output_dir", [&] {
+        if (writes && communicator.rank() == 0) folder.make();
+    });
+    const auto in_file = config.places.lines.find("output_dir");
+    if (in_file != config.places.lines.end()) {
+        note(communicator, fmt::format("{}:{}: output_dir is the run's, whose results stay; --output_dir FOLDER writes "
+                                       "these to a file",
+                                       config.places.file, in_file->second));
+    }
     const Experiment experiment = load(config, true, communicator);
     const nlohmann::json results = evaluate_sets(config, experiment, communicator);
     if (communicator.rank() != 0) return exit_done;
     std::printf("%s\n", results.dump(4).c_str());
-    if (!config.output_dir.empty()) {
-        std::filesystem::create_directories(config.output_dir);
-        RunDirectory(config.output_dir).write_results("eval", results);
-    }
+    if (writes) folder.write_results("eval", results);
     return exit_done;
 }
 

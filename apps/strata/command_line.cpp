@@ -5,6 +5,7 @@
 #include <filesystem>
 
 #include "apps/strata/config_tables.h"
+#include "apps/strata/option_topics.h"
 #include "apps/strata/option_value.h"
 #include "apps/strata/options.h"
 #include "apps/strata/trainer_flags.h"
@@ -230,6 +231,16 @@ Flags read_flags(const CommandEntry& entry, std::vector<std::string> arguments) 
     return flags;
 }
 
+/// Commands that update nothing take a run's file without what is for the run alone: how updates round, and the folder
+/// where its own results stay. The file says the type to compute in by two keys, and --bf16 wins over both.
+void leave_the_run_alone(Config& config, const Flags& flags) {
+    config.stochastic_rounding = false;
+    config.output_dir.clear();
+    for (const auto& [option, text] : flags.values) {
+        if (option->name == "bf16") config.fp16 = false;
+    }
+}
+
 /// True for the first word of commands of two, which alone is none.
 bool opens_commands(const std::string& word) {
     return std::any_of(commands().begin(), commands().end(),
@@ -270,6 +281,7 @@ CommandLine parse_command_line(int argc, const char* const* argv) {
     if (flags.help) return {entry.command, entry.name, {}, true, command_help(entry)};
     CommandLine line{entry.command, entry.name, {}, false, ""};
     if (!flags.config_file.empty()) apply_file(line.config, flags.config_file);
+    if ((entry.command & inference_commands) != 0) leave_the_run_alone(line.config, flags);
     for (const auto& [option, text] : flags.values) {
         assign_text(line.config, *option, text, "--" + option->name);
         line.config.places.lines.erase(option->name);

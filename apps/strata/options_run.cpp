@@ -4,7 +4,9 @@ namespace strata::app {
 
 void add_run_options(std::vector<Option>& all) {
     const OptionTopic add(all, "Run");
-    add("output_dir", &Config::output_dir, command_train | command_evaluate, "The run directory").free_to_change();
+    add("output_dir", &Config::output_dir, command_train | command_evaluate,
+        "The run directory; evaluate: where to write eval_results.json, as a flag alone, for a file's is the run's")
+        .free_to_change();
     add("overwrite_output_dir", &Config::overwrite_output_dir, command_train,
         "Delete an earlier run in output_dir and start over")
         .free_to_change();

@@ -41,9 +41,16 @@ nlohmann::json read_json_if_there(const fs::path& path) {
 
 }  // namespace
 
-void RunDirectory::start(bool overwrite) const {
+void RunDirectory::make() const {
     if (fs::exists(path_) && !fs::is_directory(path_))
         user_error("output_dir {}: is a file, expected a folder", path_.string());
+    std::error_code failure;
+    fs::create_directories(path_, failure);
+    if (failure) user_error("output_dir {}: cannot be made: {}", path_.string(), failure.message());
+}
+
+void RunDirectory::start(bool overwrite) const {
+    make();
     if (fs::exists(path_ / config_name) || fs::exists(path_ / metrics_name)) {
         if (!overwrite) {
             user_error(
@@ -55,13 +62,10 @@ void RunDirectory::start(bool overwrite) const {
             if (is_run_file(entry.path().filename().string())) fs::remove_all(entry.path());
         }
     }
-    std::error_code failure;
-    fs::create_directories(path_, failure);
-    if (failure) user_error("output_dir {}: cannot be made: {}", path_.string(), failure.message());
 }
 
 void RunDirectory::resume(std::int64_t step) const {
-    fs::create_directories(path_);
+    make();
     for (const char* name : {metrics_name, evaluations_name}) drop_lines_after(path_ / name, step);
 }
 

@@ -24,6 +24,9 @@ class RunDirectory {
   public:
     explicit RunDirectory(std::filesystem::path path) : path_(std::move(path)) {}
 
+    /// The folder, where there is none. Throws UserError where there cannot be one.
+    void make() const;
+
     /// Makes the folder ready for a run that starts at the beginning. Throws UserError where it holds another run,
     /// unless `overwrite`: then that run's own files, and nothing else, are removed.
     void start(bool overwrite) const;

@@ -119,6 +119,13 @@ TEST_F(ConfigFile, is_read_first_and_flags_win) {
     EXPECT_DOUBLE_EQ(config.decay.value(), 0.8);
 }
 
+TEST_F(ConfigFile, a_runs_folder_is_not_where_an_evaluation_writes) {
+    const char* file = write("output_dir = \"runs/mine\"\n");
+    EXPECT_EQ(parse({"train", "--config", file}).config.output_dir, "runs/mine");
+    EXPECT_EQ(parse({"evaluate", "--config", file}).config.output_dir, "");
+    EXPECT_EQ(parse({"evaluate", "--config", file, "--output_dir", "evals"}).config.output_dir, "evals");
+}
+
 TEST_F(ConfigFile, errors_name_file_and_line) {
     EXPECT_THAT(error_of({"train", "--config", write("seed = 1\nlearning_rat = 1.0\n")}),
                 testing::AllOf(HasSubstr("command_line_test.toml:2"), HasSubstr("Did you mean 'learning_rate'?")));

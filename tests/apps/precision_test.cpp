@@ -167,12 +167,14 @@ TEST(StochasticRounding, IsAChangeFromACheckpointWithoutAndBack) {
     EXPECT_EQ(changes({}, masters.substr(0, masters.find("stochastic_rounding"))), "") << "a checkpoint from before";
 }
 
-/// As settled(), for strata evaluate, after `flags` in a file.
-std::pair<std::string, std::string> settled_for_inference(const std::string& file, Bf16Ability ability) {
+/// As settled(), for strata evaluate, of flags and a file.
+std::pair<std::string, std::string> settled_for_inference(const std::string& file, Bf16Ability ability,
+                                                          const std::vector<const char*>& flags = {}) {
     const testing_support::ScratchFolder scratch;
     const std::string path = scratch.write("run.toml", file);
-    const char* const words[] = {"strata", "evaluate", "--config", path.c_str()};
-    Config config = parse_command_line(4, words).config;
+    std::vector<const char*> words = {"strata", "evaluate", "--config", path.c_str()};
+    words.insert(words.end(), flags.begin(), flags.end());
+    Config config = parse_command_line(static_cast<int>(words.size()), words.data()).config;
     const std::string line = settle_inference_precision(config, ability);
     return {std::string(optim::name_of(compute_type(config))), line};
 }
@@ -193,6 +195,15 @@ TEST(Precision, InferenceTakesTheFileOfAnyRun) {
     const std::string rounded = "stochastic_rounding = true\n";
     EXPECT_EQ(settled_for_inference(rounded, {has}), settled_for_inference("", {has}));
     EXPECT_EQ(settled_for_inference(rounded, {lacks}), settled_for_inference("", {lacks})) << "no update is rounded";
+    EXPECT_THAT(settled_for_inference(rounded + "bf16 = true\n", {has}, {"--bf16", "false"}), Pair("fp32", ""));
+}
+
+TEST(Precision, InferencesFlagWinsOverWhatTheFileSaysOfTheType) {
+    for (const char* file : {"bf16 = true\n", "fp16 = true\n", "bf16 = false\nfp16 = true\n"}) {
+        EXPECT_THAT(settled_for_inference(file, {has}, {"--bf16", "false"}), Pair("fp32", "")) << file;
+        EXPECT_EQ(settled_for_inference(file, {has}, {"--bf16", "true"}).first, "bf16") << file;
+        EXPECT_EQ(settled_for_inference(file, {lacks}, {"--bf16", "auto"}), settled_for_inference("", {lacks})) << file;
+    }
 }
 
 TEST(Precision, APlanIsForThisMachineOrTheGpuThatWasNamed) {

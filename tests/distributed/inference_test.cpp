@@ -139,6 +139,34 @@ TEST_F(InferenceInBf16, standard_output_is_the_results_alone) {
     EXPECT_TRUE(read_json(log).contains("eval_loss"));
 }
 
+TEST_F(Inference, a_runs_file_leaves_the_runs_results_alone) {
+    const fs::path run = model();
+    const auto results = [&] { return read_file(run / "all_results.json") + read_file(run / "eval_results.json"); };
+    const std::string before = results();
+    const std::string few = scratch_->write("few.tsv", "a good film\t1\na bad film\t0\n");
+    const auto evaluate = [&](const std::vector<std::string>& flags) {
+        const JobResult job = run_strata(2, with({"evaluate", "--config", (run / "config.toml").string(),
+                                                  "--model_name_or_path", run.string(), "--validation_file", few},
+                                                 flags));
+        EXPECT_EQ(job.exit_code, 0) << job.output;
+        return job.output;
+    };
+    EXPECT_THAT(evaluate({}), testing::AllOf(HasSubstr("config.toml:"), HasSubstr("output_dir is the run's")));
+    const fs::path own = *scratch_ / "own" / "few";
+    EXPECT_THAT(evaluate({"--output_dir", own.string()}), Not(HasSubstr("output_dir is the run's")));
+    EXPECT_EQ(read_json(own / "eval_results.json")["eval_samples"], 2);
+    EXPECT_EQ(results(), before);
+}
+
+TEST_F(Inference, a_results_folder_that_cannot_be_is_refused_before_anything_is_evaluated) {
+    const std::string file = scratch_->write("file", "");
+    const JobResult job = run_strata(2, {"evaluate", "--model_name_or_path", model(), "--validation_file",
+                                         parity("test.tsv"), "--output_dir", file});
+    EXPECT_EQ(job.exit_code, 2);
+    EXPECT_THAT(job.output,
+                testing::AllOf(HasSubstr("output_dir " + file + ": is a file"), Not(HasSubstr("eval_loss"))));
+}
+
 TEST_F(Inference, a_folder_without_a_head_is_refused) {
     const fs::path folder = *scratch_ / "no-head";
     fs::create_directories(folder);
