@@ -69,21 +69,31 @@ void begin_run(const Config& config, const RunDirectory& run, const optim::Plan&
     run.write_text(provenance_name, provenance + "\n");
 }
 
+/// Where this process made no update, without what its clock would say.
 nlohmann::json train_results(const Trainer& trainer, const TrainOutcome& outcome) {
     const TrainProgress& progress = trainer.progress();
-    const double seconds = std::max(outcome.seconds, 1e-9);
     nlohmann::json results = {
         {"epoch", trainer.epoch()},
         {"train_loss", progress.loss_sum / static_cast<double>(std::max<std::int64_t>(1, progress.step))},
-        {"train_runtime", outcome.seconds},
         {"train_samples", progress.samples},
         {"train_steps", progress.step},
-        {"train_samples_per_second", static_cast<double>(outcome.samples) / seconds},
-        {"train_steps_per_second", static_cast<double>(outcome.steps) / seconds},
-        {"train_tokens_per_second", static_cast<double>(outcome.tokens) / seconds},
     };
     if (progress.skipped_steps > 0) results["train_skipped_steps"] = progress.skipped_steps;
+    if (outcome.steps == 0) return results;
+    const double seconds = std::max(outcome.seconds, 1e-9);
+    results["train_runtime"] = outcome.seconds;
+    results["train_samples_per_second"] = static_cast<double>(outcome.samples) / seconds;
+    results["train_steps_per_second"] = static_cast<double>(outcome.steps) / seconds;
+    results["train_tokens_per_second"] = static_cast<double>(outcome.tokens) / seconds;
     return results;
+}
+
+/// What the folder says already of the same training, clock and all, where this process made none of it.
+nlohmann::json with_former_clock(const nlohmann::json& results, const RunDirectory& run) {
+    const nlohmann::json former = run.results("train");
+    nlohmann::json both = former;
+    both.update(results);
+    return both == former ? former : results;
 }
 
 /// A page that cannot be drawn costs no run its end.
@@ -105,6 +115,7 @@ void finish(const Config& config, Trainer& trainer, const TrainOutcome& outcome,
     if (experiment.test) predict_test(config, experiment, run.path() / "predictions.jsonl", communicator);
     dist::collectively(communicator, "writing the results", [&] {
         if (communicator.rank() != 0) return;
+        if (outcome.steps == 0) results = with_former_clock(results, run);
         run.write_results("train", results);
         trainer.write_events(results);
         if (evaluation.empty()) return;
@@ -182,7 +193,9 @@ int run_train(const Config& given, dist::MpiCommunicator& communicator) {
     Trainer trainer(config, experiment, plan, length, communicator, gpus.get(), run);
     if (checkpoint) {
         trainer.resume(*checkpoint);
-        say(communicator, fmt::format("going on from {} at update {}", checkpoint->string(), trainer.progress().step));
+        const bool finished = trainer.progress().step == length.total_steps;
+        say(communicator, fmt::format("going on from {} at update {}{}", checkpoint->string(), trainer.progress().step,
+                                      finished ? ", the run's last: nothing is left to train" : ""));
     } else if (!config.resume_from_checkpoint.empty()) {
         say(communicator, fmt::format("no whole checkpoint in {}: from the start", config.output_dir));
     }

@@ -34,9 +34,9 @@ void drop_lines_after(const fs::path& log, std::int64_t step) {
     write_file_atomically(log, kept);
 }
 
-nlohmann::json read_json_if_there(const fs::path& path) {
-    if (!fs::exists(path)) return nlohmann::json::object();
-    return nlohmann::json::parse(read_file(path), nullptr, false);
+nlohmann::json object_if_there(const fs::path& path) {
+    const auto values = fs::exists(path) ? nlohmann::json::parse(read_file(path), nullptr, false) : nlohmann::json();
+    return values.is_object() ? values : nlohmann::json::object();
 }
 
 }  // namespace
@@ -75,10 +75,13 @@ void RunDirectory::write_text(const std::string& name, const std::string& text) 
 
 void RunDirectory::write_results(const std::string& name, const nlohmann::json& values) const {
     write_text(name + "_results.json", values.dump(4) + "\n");
-    nlohmann::json all = read_json_if_there(path_ / all_results_name);
-    if (!all.is_object()) all = nlohmann::json::object();
+    nlohmann::json all = object_if_there(path_ / all_results_name);
     all.update(values);
     write_text(all_results_name, all.dump(4) + "\n");
+}
+
+nlohmann::json RunDirectory::results(const std::string& name) const {
+    return object_if_there(path_ / (name + "_results.json"));
 }
 
 void RunDirectory::append_metrics(const nlohmann::json& line) const {

@@ -40,6 +40,9 @@ class RunDirectory {
     /// Writes NAME_results.json and merges the values into all_results.json.
     void write_results(const std::string& name, const nlohmann::json& values) const;
 
+    /// What was written so; an empty object where nothing was, or no JSON is.
+    nlohmann::json results(const std::string& name) const;
+
     /// Adds one line to metrics.jsonl (logged updates) or evaluations.jsonl and hands it to the system at once, so that
     /// a killed run keeps its log.
     void append_metrics(const nlohmann::json& line) const;

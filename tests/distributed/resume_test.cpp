@@ -121,6 +121,33 @@ TEST(Resume, auto_starts_from_the_beginning_where_there_is_nothing) {
     EXPECT_EQ(read_lines(scratch / "run/metrics.jsonl").size(), 20u);
 }
 
+TEST(Resume, of_a_finished_run_keeps_what_it_said_of_its_training) {
+    const ScratchFolder scratch;
+    const auto run = with(parity_run(2, scratch / "run"), {"--resume_from_checkpoint", "auto"});
+    expect_success(run_strata(2, run));
+    const auto of_training = [&] {
+        auto all = read_json(scratch / "run/all_results.json");
+        std::erase_if(all.get_ref<nlohmann::json::object_t&>(),
+                      [](const auto& entry) { return !entry.first.starts_with("train_"); });
+        return std::pair(read_json(scratch / "run/train_results.json"), all);
+    };
+    const auto first = of_training();
+    EXPECT_GT(first.first["train_runtime"], 0);
+    const JobResult again = run_strata(2, run);
+    expect_success(again);
+    EXPECT_NE(again.output.find("at update 20, the run's last: nothing is left to train"), std::string::npos);
+    EXPECT_EQ(of_training(), first);
+
+    // Killed between its last checkpoint and its results, of which there are an earlier run's: their time is not its.
+    auto earlier = first.first;
+    earlier["train_steps"] = 10;
+    std::ofstream(scratch / "run/train_results.json") << earlier;
+    expect_success(run_strata(2, run));
+    const auto results = read_json(scratch / "run/train_results.json");
+    EXPECT_EQ(results["train_steps"], 20);
+    EXPECT_FALSE(results.contains("train_runtime")) << results;
+}
+
 TEST(Resume, auto_passes_over_a_damaged_checkpoint_and_says_so) {
     const ScratchFolder scratch;
     expect_success(run_strata(2, noisy_run(2, scratch / "run")));
