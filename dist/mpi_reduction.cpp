@@ -86,8 +86,10 @@ MpiReduction::MpiReduction(Speaker speaker, std::shared_ptr<ScratchPool> pool, c
       gathers_(gathers),
       name_(gathers ? "all-reduce" : "reduce-scatter"),
       runs_(runs_of(pieces_, type)),
-      received_(pool, peers_bytes(peers, elements_of_part(pieces_), type)),
-      packed_(pool, peers_bytes(peers, packed_elements(runs_), type)) {
+      part_elements_(elements_of_part(pieces_)),
+      packed_elements_(packed_elements(runs_)),
+      received_(pool, peers_bytes(peers, part_elements_, type)),
+      packed_(pool, peers_bytes(peers, packed_elements_, type)) {
     STRATA_CHECK(!gathers || pieces_.size() == 1, "an all-reduce of {} pieces", pieces_.size());
 }
 
@@ -131,14 +133,14 @@ std::int64_t MpiReduction::packed_elements(const std::vector<Run>& runs) {
 }
 
 std::byte* MpiReduction::received(int distance) {
-    return received_.data() + (distance - 1) * elements_of_part(pieces_) * bytes_of(type_);
+    return received_.data() + (distance - 1) * part_elements_ * bytes_of(type_);
 }
 
 /// What `rank` is sent of a run.
 MpiReduction::Extent MpiReduction::message(const Run& run, int rank) {
     if (!run.packed) return extent(run.pieces.front(), rank);
     const int place = rank < peers_.rank ? rank : rank - 1;
-    std::byte* const begin = packed_.data() + (place * packed_elements(runs_) + run.at) * bytes_of(type_);
+    std::byte* const begin = packed_.data() + (place * packed_elements_ + run.at) * bytes_of(type_);
     std::byte* at = begin;
     for (const ReducedPiece& piece : run.pieces) {
         const Extent part = extent(piece, rank);

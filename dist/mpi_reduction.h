@@ -89,8 +89,10 @@ class MpiReduction final : public Operation {
     bool gathers_;
     const char* name_;
     std::vector<Run> runs_;
-    Scratch received_;  // what the other ranks send of the own parts, in the order of their distance
-    Scratch packed_;    // what is sent of small pieces, in the order of the peers' ranks
+    std::int64_t part_elements_;    // of all pieces' parts together
+    std::int64_t packed_elements_;  // of those that are packed
+    Scratch received_;              // what the other ranks send of the own parts, in the order of their distance
+    Scratch packed_;                // what is sent of small pieces, in the order of the peers' ranks
     std::vector<MPI_Request> receives_;
     std::vector<MPI_Request> sends_;
     bool added_ = false;  // the first round is over
