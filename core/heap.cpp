@@ -7,12 +7,14 @@
 #include <cstdlib>
 #include <initializer_list>
 
+#include "core/round_up.h"
+
 namespace strata {
 
 void prefer_large_pages([[maybe_unused]] void* data, [[maybe_unused]] std::size_t bytes) {
 #ifdef MADV_HUGEPAGE
     const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
-    const auto first = (reinterpret_cast<std::uintptr_t>(data) + page - 1) / page * page;
+    const auto first = round_up(reinterpret_cast<std::uintptr_t>(data), page);
     const auto last = (reinterpret_cast<std::uintptr_t>(data) + bytes) / page * page;
     if (first < last) ::madvise(reinterpret_cast<void*>(first), last - first, MADV_HUGEPAGE);
 #endif

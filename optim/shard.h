@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "core/round_up.h"
+
 namespace strata::optim {
 
 struct Slice {
@@ -26,8 +28,7 @@ static_assert(deterministic_tile % slice_alignment == 0);
 
 /// Elements from one rank's slice to the next: ceil(elements / ranks), rounded up to the alignment.
 constexpr std::int64_t slice_stride(std::int64_t elements, int ranks, std::int64_t alignment = slice_alignment) {
-    const std::int64_t each = (elements + ranks - 1) / ranks;
-    return (each + alignment - 1) / alignment * alignment;
+    return round_up((elements + ranks - 1) / ranks, alignment);
 }
 
 /// Elements of a buffer that holds every rank's slice at its full stride.
