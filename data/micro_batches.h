@@ -28,6 +28,9 @@ struct BatchShape {
 /// Of some samples, their places in the step's batch, ascending.
 using Positions = std::vector<std::int64_t>;
 
+/// Of each micro-batch of a step, each rank's part.
+using Dealt = std::vector<std::vector<Positions>>;
+
 /// Micro-batch `micro` of a step whose batch has samples of these lengths (at most global_size()): each rank's
 /// positions, none where there are none left. Over all micro-batches every position occurs exactly once.
 std::vector<Positions> micro_batch(const BatchShape& shape, std::span<const std::int64_t> lengths, std::int64_t micro);

@@ -43,42 +43,37 @@ bool captures_passes(const Config& config, const models::Model& model) {
     return captures_updates(config, device_of(model)) && why_passes_are_direct(config, model).empty();
 }
 
-CapturedPasses::CapturedPasses(const Experiment& experiment, const data::BatchShape& batch, dist::GroupStorage& storage,
+CapturedPasses::CapturedPasses(const Experiment& experiment, std::int64_t per_device, dist::GroupStorage& storage,
                                dist::ZeroOptimizer& optimizer, CUstream_st* stream)
     : experiment_(experiment),
-      batch_(batch),
+      per_device_(per_device),
       storage_(storage),
       optimizer_(optimizer),
       stream_(stream),
       device_(device_of(experiment.model())),
-      buckets_(batch.per_device, longest_of(*experiment.train)),
+      buckets_(per_device, longest_of(*experiment.train)),
       loss_(torch::zeros({1}, torch::TensorOptions(torch::kFloat64).device(device_))) {}
 
 /// The largest of any rank's micro-batches in this step: all wait for that one anyway, and all ranks must replay
 /// together. Each rank knows all samples' lengths.
-std::int64_t CapturedPasses::bucket(std::span<const std::int64_t> lengths, const Dealt& dealt) const {
+std::int64_t CapturedPasses::bucket(std::span<const std::int64_t> samples, const data::Dealt& dealt) const {
     std::int64_t largest = 0;
     for (const std::vector<data::Positions>& parts : dealt) {
         for (const data::Positions& part : parts) {
             std::int64_t tokens = 0;
-            for (const std::int64_t position : part) tokens += lengths[static_cast<std::size_t>(position)];
+            for (const std::int64_t sample : data::samples_at(samples, part))
+                tokens += experiment_.train->length(sample);
             largest = std::max(largest, buckets_.tokens(std::ssize(part), tokens));
         }
     }
     return largest;
 }
 
-const torch::Tensor& CapturedPasses::make(std::span<const std::int64_t> samples, std::int64_t rank,
-                                          const models::DropoutKey& dropout, const FrozenOutputs* outputs) {
-    const std::vector<std::int64_t> lengths = experiment_.train->lengths_of(samples);
-    Dealt dealt;
-    std::vector<data::Positions> its;
-    for (std::int64_t turn = 0; turn < batch_.accumulation; ++turn) {
-        dealt.push_back(data::micro_batch(batch_, lengths, turn));
-        its.push_back(dealt.back()[static_cast<std::size_t>(rank)]);
-    }
-    const std::int64_t shape = outputs == nullptr ? bucket(lengths, dealt) : shape_of_heads;
-    const Inputs own = inputs_of(samples, its, shape, dropout, outputs);
+const torch::Tensor& CapturedPasses::make(std::span<const std::int64_t> samples, const data::Dealt& dealt,
+                                          std::int64_t rank, const models::DropoutKey& dropout,
+                                          const FrozenOutputs* outputs) {
+    const std::int64_t shape = outputs == nullptr ? bucket(samples, dealt) : shape_of_heads;
+    const Inputs own = inputs_of(samples, dealt, rank, shape, dropout, outputs);
     auto& fixed = fixed_[shape];
     if (!fixed) fixed = std::make_unique<models::FixedTensors>(own.tensors, device_, stream_);
     fixed->send(own.tensors);
@@ -91,18 +86,18 @@ const torch::Tensor& CapturedPasses::make(std::span<const std::int64_t> samples,
 
 CapturedPasses::Padded CapturedPasses::padded(std::span<const std::int64_t> samples, const data::Positions& positions,
                                               std::int64_t shape, const FrozenOutputs* outputs) const {
-    if (outputs != nullptr) return with_dummies(outputs->rows(samples, positions), batch_.per_device);
-    const Batch batch = experiment_.train->batch(samples, positions);
-    return buckets_.padded(std::get<models::PackedInput>(batch.input), shape);
+    if (outputs != nullptr) return with_dummies(outputs->rows(samples, positions), per_device_);
+    return buckets_.padded(std::get<models::PackedInput>(experiment_.train->input(samples, positions)), shape);
 }
 
-CapturedPasses::Inputs CapturedPasses::inputs_of(std::span<const std::int64_t> samples,
-                                                 const std::vector<data::Positions>& own, std::int64_t shape,
+CapturedPasses::Inputs CapturedPasses::inputs_of(std::span<const std::int64_t> samples, const data::Dealt& dealt,
+                                                 std::int64_t rank, std::int64_t shape,
                                                  const models::DropoutKey& dropout,
                                                  const FrozenOutputs* outputs) const {
     Inputs inputs;
     inputs.tensors.push_back(models::step_key_tensor(dropout));
-    for (const data::Positions& part : own) {
+    for (const std::vector<data::Positions>& parts : dealt) {
+        const data::Positions& part = parts[static_cast<std::size_t>(rank)];
         const std::vector<std::int64_t> its_samples = data::samples_at(samples, part);
         const Padded batch = padded(its_samples, part, shape, outputs);
         const auto rows = std::visit([](const auto& its) { return its.sequences(); }, batch);

@@ -29,13 +29,13 @@ bool captures_passes(const Config& config, const models::Model& model);
 
 class CapturedPasses {
   public:
-    /// Keeps references. `batch`: how steps are divided.
-    CapturedPasses(const Experiment& experiment, const data::BatchShape& batch, dist::GroupStorage& storage,
+    /// Keeps references. `per_device`: the most samples of a rank in a micro-batch.
+    CapturedPasses(const Experiment& experiment, std::int64_t per_device, dist::GroupStorage& storage,
                    dist::ZeroOptimizer& optimizer, CUstream_st* stream);
 
     /// This rank's passes over the step of these samples; from what is kept of them in `outputs`, if that is given.
     /// Returns its part of the loss, fp64 [1], which lies at one place for good: there once the passes have been made.
-    const torch::Tensor& make(std::span<const std::int64_t> samples, std::int64_t rank,
+    const torch::Tensor& make(std::span<const std::int64_t> samples, const data::Dealt& dealt, std::int64_t rank,
                               const models::DropoutKey& dropout, const FrozenOutputs* outputs);
 
   private:
@@ -47,19 +47,17 @@ class CapturedPasses {
         std::vector<torch::Tensor> tensors;  ///< the step's key; of each micro-batch its input's, labels and weights
     };
 
-    using Dealt = std::vector<std::vector<data::Positions>>;  // of each turn, each rank's part
-
-    std::int64_t bucket(std::span<const std::int64_t> lengths, const Dealt& dealt) const;
+    std::int64_t bucket(std::span<const std::int64_t> samples, const data::Dealt& dealt) const;
     Padded padded(std::span<const std::int64_t> samples, const data::Positions& positions, std::int64_t shape,
                   const FrozenOutputs* outputs) const;
-    Inputs inputs_of(std::span<const std::int64_t> samples, const std::vector<data::Positions>& own, std::int64_t shape,
-                     const models::DropoutKey& dropout, const FrozenOutputs* outputs) const;
+    Inputs inputs_of(std::span<const std::int64_t> samples, const data::Dealt& dealt, std::int64_t rank,
+                     std::int64_t shape, const models::DropoutKey& dropout, const FrozenOutputs* outputs) const;
     torch::Tensor logits(const models::PackedInput& input, const models::DropoutKey& key) const;
     torch::Tensor logits(const models::FixedInput& input, const models::DropoutKey& key) const;
     void run(const Inputs& like, const std::vector<torch::Tensor>& tensors, const models::DropoutKey& dropout);
 
     const Experiment& experiment_;
-    data::BatchShape batch_;
+    std::int64_t per_device_;
     dist::GroupStorage& storage_;
     dist::ZeroOptimizer& optimizer_;
     CUstream_st* stream_;

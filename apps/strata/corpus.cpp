@@ -17,10 +17,6 @@ std::vector<double> labels_in(const data::Dataset& dataset) {
 
 }  // namespace
 
-Batch Corpus::batch(std::span<const std::int64_t> samples, std::span<const std::int64_t> positions) const {
-    return {input(samples, positions), labels_of(samples)};
-}
-
 std::vector<std::int64_t> Corpus::lengths_of(std::span<const std::int64_t> samples) const {
     std::vector<std::int64_t> lengths;
     lengths.reserve(samples.size());

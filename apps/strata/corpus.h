@@ -13,14 +13,9 @@
 
 namespace strata::app {
 
-struct Batch {
-    models::Input input;
-    std::vector<double> labels;  ///< of each sample: class index or value, NaN for none
-};
-
 class Corpus {
   public:
-    /// `labels` has one for each sample, NaN where there is none.
+    /// `labels` has one for each sample: class index or value, NaN where there is none.
     Corpus(std::filesystem::path path, bool has_labels, std::vector<double> labels)
         : path_(std::move(path)), has_labels_(has_labels), labels_(std::move(labels)) {}
     virtual ~Corpus() = default;
@@ -36,15 +31,11 @@ class Corpus {
     std::vector<std::int64_t> lengths_of(std::span<const std::int64_t> samples) const;
     std::vector<double> labels_of(std::span<const std::int64_t> samples) const;
 
-    /// Samples, given by index, and their places in the global batch: what randomness is keyed by.
-    Batch batch(std::span<const std::int64_t> samples, std::span<const std::int64_t> positions) const;
-    /// For passes without randomness.
-    Batch batch(std::span<const std::int64_t> samples) const { return batch(samples, samples); }
-
-  private:
+    /// Of samples, given by index, and their places in the global batch: what randomness is keyed by.
     virtual models::Input input(std::span<const std::int64_t> samples,
                                 std::span<const std::int64_t> positions) const = 0;
 
+  private:
     std::filesystem::path path_;
     bool has_labels_;
     std::vector<double> labels_;

@@ -38,7 +38,7 @@ std::string own_records(models::Model& model, const Corpus& corpus, std::int64_t
         const std::int64_t count = std::min(batch_size, corpus.size() - begin);
         const auto samples = std::span(order).subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(count));
         const auto logits =
-            model.forward(on_device(corpus.batch(samples).input, device), std::nullopt).cpu().contiguous();
+            model.forward(on_device(corpus.input(samples, samples), device), std::nullopt).cpu().contiguous();
         STRATA_CHECK(logits.size(1) == outputs, "the model has {} outputs, expected {}", logits.size(1), outputs);
         for (std::int64_t i = 0; i < count; ++i) {
             append_bytes(records, &samples[static_cast<std::size_t>(i)], sizeof(std::int64_t));

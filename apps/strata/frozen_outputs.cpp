@@ -43,7 +43,7 @@ std::int64_t FrozenOutputs::keep(std::span<const std::int64_t> batch,
 /// Appends (sample index, row of floats) records.
 void FrozenOutputs::compute(std::span<const std::int64_t> samples, std::string& records) const {
     if (samples.empty()) return;
-    const torch::Tensor rows = model_.fixed_part(on_device(corpus_.batch(samples).input, device_of(model_)))
+    const torch::Tensor rows = model_.fixed_part(on_device(corpus_.input(samples, samples), device_of(model_)))
                                    .to(torch::kCPU, torch::kFloat32)
                                    .contiguous();
     const auto row_bytes = static_cast<std::size_t>(rows_.size(1)) * sizeof(float);

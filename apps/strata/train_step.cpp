@@ -60,7 +60,7 @@ TrainStep::TrainStep(const Config& config, const Experiment& experiment, const o
 }
 
 void TrainStep::fix_shapes() {
-    passes_.emplace(experiment_, batch_shape(), storage_, optimizer_, compute_stream(device_));
+    passes_.emplace(experiment_, config_.per_device_train_batch_size, storage_, optimizer_, compute_stream(device_));
 }
 
 TrainStep::~TrainStep() {
@@ -110,49 +110,52 @@ MadeStep TrainStep::make(std::int64_t step, bool telemetry, bool next,
     return made;
 }
 
-data::BatchShape TrainStep::batch_shape() const {
-    return {config_.per_device_train_batch_size, communicator_.size(), config_.gradient_accumulation_steps};
+data::Dealt TrainStep::deal(Samples batch) const {
+    const data::BatchShape shape{config_.per_device_train_batch_size, communicator_.size(), plan_.micro_batches};
+    const std::vector<std::int64_t> lengths = experiment_.train->lengths_of(batch);
+    data::Dealt dealt(static_cast<std::size_t>(shape.accumulation));
+    for (std::int64_t turn = 0; turn < shape.accumulation; ++turn) {
+        auto& parts = dealt[static_cast<std::size_t>(turn)];
+        if (!plan_.deterministic) {
+            parts = data::micro_batch(shape, lengths, turn);
+            continue;
+        }
+        for (std::int64_t rank = 0; rank < shape.ranks; ++rank)
+            parts.push_back(data::fixed_micro_batch(shape.per_device, std::ssize(batch), turn * shape.ranks + rank));
+    }
+    return dealt;
 }
 
 /// One for each time the optimizer's backward() is called; empty where this rank has no samples then.
-std::vector<TrainStep::MicroBatch> TrainStep::own_micro_batches(Samples batch) const {
-    const data::BatchShape shape = batch_shape();
-    const std::vector<std::int64_t> lengths = experiment_.train->lengths_of(batch);
-    const auto rank = static_cast<std::size_t>(communicator_.rank());
+std::vector<TrainStep::MicroBatch> TrainStep::own_micro_batches(Samples batch, const data::Dealt& dealt) const {
     std::vector<MicroBatch> own;
-    for (std::int64_t turn = 0; turn < plan_.micro_batches; ++turn) {
-        const std::int64_t index = turn * communicator_.size() + communicator_.rank();
-        MicroBatch part{plan_.deterministic ? data::fixed_micro_batch(shape.per_device, std::ssize(batch), index)
-                                            : std::move(data::micro_batch(shape, lengths, turn)[rank]),
-                        {},
-                        index};
-        part.samples = data::samples_at(batch, part.positions);
-        own.push_back(std::move(part));
+    std::int64_t index = communicator_.rank();
+    for (const std::vector<data::Positions>& parts : dealt) {
+        const data::Positions& positions = parts[static_cast<std::size_t>(communicator_.rank())];
+        own.push_back({positions, data::samples_at(batch, positions), index});
+        index += communicator_.size();
     }
     return own;
 }
 
-Batch TrainStep::batch_of(const MicroBatch& part, StepWork& work) const {
+models::Input TrainStep::input_of(const MicroBatch& part, StepWork& work) const {
     RECORD_USER_SCOPE("input");
     const PhaseTimer timer(work.input_seconds);
-    return experiment_.train->batch(part.samples, part.positions);
+    return experiment_.train->input(part.samples, part.positions);
 }
 
 /// The part of the step's loss that is of these samples: their sum divided by the count of all samples, so that summing
 /// over ranks and micro-batches gives the global mean.
 torch::Tensor TrainStep::loss_of(const MicroBatch& part, const models::DropoutKey& dropout, StepWork& work) {
     torch::Tensor logits;
-    std::vector<double> labels;
     if (frozen_outputs_.on()) {
         models::FixedInput kept = frozen_outputs_.rows(part.samples, part.positions);
         kept.rows = models::sent(kept.rows, device_);
         logits = experiment_.model().forward_from(kept, dropout);
-        labels = experiment_.train->labels_of(part.samples);
     } else {
-        Batch batch = batch_of(part, work);
-        logits = experiment_.model().forward(on_device(std::move(batch.input), device_), dropout);
-        labels = std::move(batch.labels);
+        logits = experiment_.model().forward(on_device(input_of(part, work), device_), dropout);
     }
+    const std::vector<double> labels = experiment_.train->labels_of(part.samples);
     return models::loss_sum(logits, labels, experiment_.regression()) / static_cast<double>(work.samples);
 }
 
@@ -181,12 +184,13 @@ void TrainStep::keep_outputs(Samples batch, const std::vector<MicroBatch>& own, 
 /// As forward_backward, in calls that can be captured. Returns the loss of all of them.
 torch::Tensor TrainStep::passes_of_fixed_shape(std::int64_t step, StepWork& work) {
     const Samples batch = samples_of(step, work);
-    const std::vector<MicroBatch> own = own_micro_batches(batch);
+    const data::Dealt dealt = deal(batch);
+    const std::vector<MicroBatch> own = own_micro_batches(batch, dealt);
     for (const MicroBatch& part : own) work.own_samples += std::ssize(part.samples);
     communicator_.activity().enter_part("forward and backward");
     keep_outputs(batch, own, work);
     const PhaseTimer timer(work.forward_seconds);
-    const torch::Tensor loss = passes_->make(batch, communicator_.rank(), dropout_key(step),
+    const torch::Tensor loss = passes_->make(batch, dealt, communicator_.rank(), dropout_key(step),
                                              frozen_outputs_.on() ? &frozen_outputs_ : nullptr);
     communicator_.activity().enter_part("optimizer");
     return loss;
@@ -195,7 +199,7 @@ torch::Tensor TrainStep::passes_of_fixed_shape(std::int64_t step, StepWork& work
 /// All micro-batches of this rank; gradients add up in storage, and leave. Returns the loss of each.
 std::vector<TrainStep::Loss> TrainStep::forward_backward(std::int64_t step, StepWork& work) {
     const Samples batch = samples_of(step, work);
-    const std::vector<MicroBatch> own = own_micro_batches(batch);
+    const std::vector<MicroBatch> own = own_micro_batches(batch, deal(batch));
     const models::DropoutKey dropout = models::key_on(dropout_key(step), device_);
     const data::Positions& first = own.front().positions;
     models::seed_fused_attention(device_, dropout, first.empty() ? 0 : first.front());

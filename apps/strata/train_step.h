@@ -83,10 +83,10 @@ class TrainStep {
         torch::Tensor value;
     };
 
-    std::vector<MicroBatch> own_micro_batches(Samples batch) const;
-    Batch batch_of(const MicroBatch& part, StepWork& work) const;
+    data::Dealt deal(Samples batch) const;
+    std::vector<MicroBatch> own_micro_batches(Samples batch, const data::Dealt& dealt) const;
+    models::Input input_of(const MicroBatch& part, StepWork& work) const;
     torch::Tensor loss_of(const MicroBatch& part, const models::DropoutKey& dropout, StepWork& work);
-    data::BatchShape batch_shape() const;
     Samples samples_of(std::int64_t step, StepWork& work);
     models::DropoutKey dropout_key(std::int64_t step) const;
     void keep_outputs(Samples batch, const std::vector<MicroBatch>& own, StepWork& work);
