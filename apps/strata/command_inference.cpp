@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <cstdio>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "apps/strata/commands.h"
@@ -14,6 +15,7 @@
 #include "dist/agreement.h"
 
 namespace strata::app {
+namespace fs = std::filesystem;
 namespace {
 
 /// For people: standard output is the results'.
@@ -21,8 +23,24 @@ void note(const dist::Communicator& communicator, const std::string& text) {
     if (communicator.rank() == 0) std::fprintf(stderr, "%s\n", text.c_str());
 }
 
+/// A run's file names the model that the run began with, which is seldom the one that is meant.
+void point_to_trained_model(const Config& config, const dist::Communicator& communicator) {
+    const bool is_module = !config.torchscript.empty();
+    const char* const key = is_module ? "torchscript" : "model_name_or_path";
+    const auto in_file = config.places.lines.find(key);
+    if (in_file == config.places.lines.end()) return;
+    const fs::path run = fs::absolute(config.places.file).parent_path();
+    const fs::path trained = is_module ? run / "model.pt" : run;
+    const fs::path given = is_module ? config.torchscript : config.model_name_or_path;
+    const bool is_run = fs::exists(is_module ? trained : run / "config.json");
+    if (!is_run || fs::weakly_canonical(given) == fs::weakly_canonical(trained)) return;
+    note(communicator, fmt::format("{}:{}: {} is what the run began with; what it has trained is --{} {}",
+                                   config.places.file, in_file->second, key, key, trained.string()));
+}
+
 Experiment load(const Config& given, bool needs_labels, dist::Communicator& communicator) {
     Config config = given;
+    point_to_trained_model(config, communicator);
     const torch::Device device = choose_device(config, communicator);
     const std::string precision = settle_inference_precision(config, common_bf16(device, communicator));
     Experiment experiment = dist::collectively(communicator, "loading model and data",
@@ -50,9 +68,11 @@ int run_evaluate(const Config& config, dist::MpiCommunicator& communicator) {
     }
     const Experiment experiment = load(config, true, communicator);
     const nlohmann::json results = evaluate_sets(config, experiment, communicator);
-    if (communicator.rank() != 0) return exit_done;
-    std::printf("%s\n", results.dump(4).c_str());
-    if (writes) folder.write_results("eval", results);
+    dist::collectively(communicator, "writing the results", [&] {
+        if (communicator.rank() != 0) return;
+        std::printf("%s\n", results.dump(4).c_str());
+        if (writes) folder.write_results("eval", results);
+    });
     return exit_done;
 }
 

@@ -219,6 +219,9 @@ Flags read_flags(const CommandEntry& entry, std::vector<std::string> arguments) 
     std::reverse(arguments.begin(), arguments.end());
     try {
         app.parse(arguments);
+    } catch (const CLI::ArgumentMismatch& error) {
+        const std::string text = error.what();
+        user_error("{}: {}: its value is missing", entry.name, text.substr(0, text.find(':')));
     } catch (const CLI::ParseError& error) {
         user_error("{}: {}", entry.name, error.what());
     }

@@ -85,7 +85,8 @@ TEST(CommandLine, what_is_wrong_with_flags_begins_with_the_command) {
     EXPECT_THAT(error_of({"predict", "--learning_rate", "1"}), StartsWith("predict: --learning_rate is not an option"));
     EXPECT_THAT(error_of({"bench", "step", "stray"}), StartsWith("bench step: 'stray' is not expected here"));
     EXPECT_THAT(error_of({"train", "--do_train"}), StartsWith("train: there is no --do_train here"));
-    EXPECT_THAT(error_of({"evaluate", "--seed"}), StartsWith("evaluate: --seed"));
+    for (const char* flag : {"--seed", "--config"})
+        EXPECT_EQ(error_of({"evaluate", flag}), std::string("evaluate: ") + flag + ": its value is missing");
 }
 
 TEST(CommandLine, a_flag_that_only_trainer_has_says_what_to_do_without_it) {

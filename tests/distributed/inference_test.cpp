@@ -158,6 +158,26 @@ TEST_F(Inference, a_runs_file_leaves_the_runs_results_alone) {
     EXPECT_EQ(results(), before);
 }
 
+TEST_F(Inference, a_runs_file_is_said_to_name_the_model_that_the_run_began_with) {
+    const std::string file = model() + "/config.toml";
+    const std::string said = "what it has trained is --model_name_or_path " + model();
+    EXPECT_THAT(run_strata(2, {"evaluate", "--config", file}).output, HasSubstr(said));
+    EXPECT_THAT(run_strata(0, {"evaluate", "--config", file, "--model_name_or_path", model()}).output,
+                Not(HasSubstr("began with")));
+    const std::string of_no_run = scratch_->write("run.toml", read_file(file));
+    EXPECT_THAT(run_strata(0, {"evaluate", "--config", of_no_run}).output, Not(HasSubstr("began with")));
+}
+
+/// Said once, by the rank that writes.
+TEST_F(Inference, results_that_cannot_be_written_are_said_once_by_all_ranks) {
+    const fs::path folder = *scratch_ / "taken";
+    fs::create_directories(folder / "eval_results.json");
+    const JobResult job = run_strata(2, {"evaluate", "--model_name_or_path", model(), "--validation_file",
+                                         parity("test.tsv"), "--output_dir", folder.string()});
+    EXPECT_EQ(job.exit_code, 1);
+    EXPECT_THAT(job.output, testing::AllOf(HasSubstr("eval_results.json"), Not(HasSubstr("MPI_ABORT"))));
+}
+
 TEST_F(Inference, a_results_folder_that_cannot_be_is_refused_before_anything_is_evaluated) {
     const std::string file = scratch_->write("file", "");
     const JobResult job = run_strata(2, {"evaluate", "--model_name_or_path", model(), "--validation_file",
