@@ -218,12 +218,15 @@ STRATA_TILES STRATA_INLINE void rows_against(const Product& product, std::int64_
     }
 }
 
-/// What LDTILECFG reads: all tiles are whole.
+/// What LDTILECFG reads: all tiles are whole. Constant, since the compiler knows of its first word alone that it is
+/// read.
 struct alignas(64) Configuration {
     std::uint8_t palette = 1, start_row = 0, reserved[14] = {};
     std::uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
     std::uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
 };
+static_assert(sizeof(Configuration) == 64);
+constexpr Configuration configuration;
 
 class TileProducts final : public ProductKernel {
   public:
@@ -258,7 +261,6 @@ class TileProducts final : public ProductKernel {
                           std::int32_t* scratch) const override {
         const Panels panels = panels_of(product);
         const Room room(scratch, squares_along(product));
-        const Configuration configuration;
         _tile_loadconfig(&configuration);
         std::int64_t packed = -1;
         NextPanel next;
