@@ -66,7 +66,7 @@ torch::Tensor forward_product(const torch::Tensor& x, const torch::Tensor& weigh
                               const ProductKernel* kernel) {
     if (!multiplies(kernel, x, weight)) return torch::linear(x, weight, bias);
     RECORD_USER_SCOPE("ForwardProduct");
-    const torch::Tensor out = torch::empty({x.size(0), weight.size(0)}, x.options());
+    torch::Tensor out = torch::empty({x.size(0), weight.size(0)}, x.options());
     Product product = product_into(out);
     product.terms[0] = {left_of(x), {data_of<Bf16>(weight), weight.size(1), true}, x.size(1)};
     product.term_count = 1;
@@ -84,7 +84,7 @@ torch::Tensor input_product(at::TensorList grads, at::TensorList weights, const 
         return sum;
     }
     RECORD_USER_SCOPE("InputProduct");
-    const torch::Tensor out = torch::empty({grads[0].size(0), weights[0].size(1)}, grads[0].options());
+    torch::Tensor out = torch::empty({grads[0].size(0), weights[0].size(1)}, grads[0].options());
     Product product = product_into(out);
     for (std::size_t i = 0; i < grads.size(); ++i) {
         product.terms[i] = {left_of(grads[i]), {data_of<Bf16>(weights[i]), out.size(1), false}, grads[i].size(1)};
