@@ -19,6 +19,7 @@ struct AttentionTask {
     std::int64_t first_key, length, padded_length;  // keys and values
     std::int64_t first_query, queries;
     std::int64_t stride;  // between rows in memory
+    float scale;          // of scores
     const AttentionProblem<T>& problem;
 
     STRATA_INLINE AttentionTask(const AttentionProblem<T>& p, std::int64_t index)
@@ -31,6 +32,7 @@ struct AttentionTask {
           first_query(p.query_begins[sequence]),
           queries(p.query_lengths[sequence]),
           stride(p.heads * p.head_size),
+          scale(1.0F / std::sqrt(static_cast<float>(head_size))),
           problem(p) {}
 
     STRATA_INLINE DropoutRow dropout_row(std::int64_t token) const {
@@ -38,7 +40,10 @@ struct AttentionTask {
                 problem.dropout_scale};
     }
 
-    STRATA_INLINE float scale() const { return 1.0F / std::sqrt(static_cast<float>(head_size)); }
+    /// Sixteen of a row's from `first` on: `other` where there are no keys.
+    STRATA_INLINE simd::Floats within(std::int64_t first, simd::Floats x, float other) const {
+        return simd::first_lanes(x, length - first, other);
+    }
 
     /// Of this task's queries.
     template <typename Float>
@@ -51,12 +56,13 @@ struct AttentionTask {
 /// returns the log-sum-exp of the scores.
 template <typename T>
 STRATA_INLINE float softmax_row(const AttentionTask<T>& task, std::int64_t token, float* row) {
-    for (std::int64_t j = task.length; j < task.padded_length; ++j) row[j] = -1e30F;
+    float* const last = row + task.padded_length - simd::width;
+    simd::store(last, task.within(last - row, simd::load(last), -1e30F));
     simd::Floats largest = simd::load(row);
     for (std::int64_t j = simd::width; j < task.padded_length; j += simd::width) {
         largest = simd::larger(largest, simd::load(row + j));
     }
-    const float scale = task.scale(), maximum = simd::largest_of(largest) * scale;
+    const float scale = task.scale, maximum = simd::largest_of(largest) * scale;
     simd::Floats sums{};
     for (std::int64_t j = 0; j < task.padded_length; j += simd::width) {
         const simd::Floats e = simd::exp(simd::load(row + j) * scale - maximum);
@@ -83,11 +89,10 @@ STRATA_INLINE float softmax_row(const AttentionTask<T>& task, std::int64_t token
 template <typename T>
 STRATA_INLINE void softmax_backward_row(const AttentionTask<T>& task, std::int64_t token, float log_sum_exp,
                                         float* scores, float* grads) {
-    for (std::int64_t j = task.length; j < task.padded_length; ++j) {
-        scores[j] = -1e30F;
-        grads[j] = 0.0F;
-    }
-    const float scale = task.scale();
+    const std::int64_t last = task.padded_length - simd::width;
+    simd::store(scores + last, task.within(last, simd::load(scores + last), -1e30F));
+    simd::store(grads + last, task.within(last, simd::load(grads + last), 0.0F));
+    const float scale = task.scale;
     const bool drops = task.problem.sample_keys != nullptr;
     const DropoutRow dropout = drops ? task.dropout_row(token) : DropoutRow{0, 0, 1.0F};
     simd::Floats sums{};

@@ -127,22 +127,40 @@ STRATA_INLINE Floats larger(Floats a, Floats b) {
     return a > b ? a : b;
 }
 
-STRATA_INLINE float sum_of(Floats x) {
-    float lanes[width];
-    store(lanes, x);
-    for (int half = 8; half > 0; half /= 2) {
-        for (int i = 0; i < half; ++i) lanes[i] += lanes[i + half];
+/// The upper half of `lanes` lanes over the lower one; what lies above is of no use.
+template <int lanes>
+STRATA_INLINE Floats upper_half(Floats x) {
+    if constexpr (lanes == 16) {
+        return __builtin_shufflevector(x, x, 8, 9, 10, 11, 12, 13, 14, 15, 8, 9, 10, 11, 12, 13, 14, 15);
+    } else if constexpr (lanes == 8) {
+        return __builtin_shufflevector(x, x, 4, 5, 6, 7, 4, 5, 6, 7, 4, 5, 6, 7, 4, 5, 6, 7);
+    } else if constexpr (lanes == 4) {
+        return __builtin_shufflevector(x, x, 2, 3, 2, 3, 2, 3, 2, 3, 2, 3, 2, 3, 2, 3, 2, 3);
+    } else {
+        return __builtin_shufflevector(x, x, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1);
     }
-    return lanes[0];
+}
+
+STRATA_INLINE float sum_of(Floats x) {
+    x += upper_half<16>(x);
+    x += upper_half<8>(x);
+    x += upper_half<4>(x);
+    x += upper_half<2>(x);
+    return x[0];
 }
 
 STRATA_INLINE float largest_of(Floats x) {
-    float lanes[width];
-    store(lanes, x);
-    for (int half = 8; half > 0; half /= 2) {
-        for (int i = 0; i < half; ++i) lanes[i] = lanes[i] > lanes[i + half] ? lanes[i] : lanes[i + half];
-    }
-    return lanes[0];
+    x = larger(x, upper_half<16>(x));
+    x = larger(x, upper_half<8>(x));
+    x = larger(x, upper_half<4>(x));
+    x = larger(x, upper_half<2>(x));
+    return x[0];
+}
+
+/// x in the first `count` lanes, `other` in those behind them.
+STRATA_INLINE Floats first_lanes(Floats x, std::int64_t count, float other) {
+    const Ints lanes = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    return lanes < static_cast<std::int32_t>(count) ? x : Floats{} + other;
 }
 
 /// e^x for x up to 88, 0 below -87: 2^n times Cephes' polynomial for the rest (S. Moshier, expf). Relative error 2e-7.
