@@ -143,8 +143,7 @@ STRATA_INLINE void forward(const AttentionProblem<T>& problem, T* out, float* lo
         task.transpose(k, k_transposed);
         task.pack_keys(problem.v, v);
         product(q, head, 1, k_transposed, length, scores, length, task.query_rows, length, task.head_size);
-        float* sums = task.sums_in(log_sum_exp);
-        for (std::int64_t i = 0; i < task.queries; ++i) sums[i] = softmax_row(task, i, scores + i * length);
+        softmax(task, scores, task.sums_in(log_sum_exp));
         // The queries are done with: their matrix takes the result.
         product(scores, length, 1, v, head, q, head, task.query_rows, head, task.length);
         task.unpack_queries(q, out);
@@ -168,10 +167,7 @@ STRATA_INLINE void backward(const AttentionProblem<T>& problem, const T* grad_ou
         task.transpose(result, transposed);
         task.pack_queries(grad_out, grad);
         product(grad, head, 1, transposed, length, grad_scores, length, task.query_rows, length, task.head_size);
-        const float* sums = task.sums_in(log_sum_exp);
-        for (std::int64_t i = 0; i < task.queries; ++i) {
-            softmax_backward_row(task, i, sums[i], scores + i * length, grad_scores + i * length);
-        }
+        softmax_backward(task, task.sums_in(log_sum_exp), scores, grad_scores);
         product(scores, 1, length, grad, head, result, head, task.key_rows, head, task.queries);
         task.unpack_keys(result, grad_v);
         product(grad_scores, length, 1, k, head, result, head, task.query_rows, head, task.length);

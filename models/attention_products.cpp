@@ -93,25 +93,20 @@ void sum_queries(const Task& task, const Bf16* factors, const Bf16* queries, Bf1
              {left, {head_of(task, queries, task.first_query), task.stride, false}, task.queries}, room);
 }
 
-STRATA_INLINE void round_row(const float* from, Bf16* to, std::int64_t count) {
-    for (std::int64_t j = 0; j < count; j += simd::width) simd::store(to + j, simd::load(from + j));
+STRATA_INLINE void round_scores(const Task& task, const float* from, Bf16* to) {
+    for (std::int64_t at = 0; at < task.queries * task.padded_length; at += simd::width)
+        simd::store(to + at, simd::load(from + at));
 }
 
 STRATA_CLONES void make_probabilities(const Task& task, const Room& room, float* log_sum_exp) {
-    for (std::int64_t i = 0; i < task.queries; ++i) {
-        const std::int64_t at = i * task.padded_length;
-        log_sum_exp[i] = softmax_row(task, i, room.scores + at);
-        round_row(room.scores + at, room.probabilities + at, task.padded_length);
-    }
+    softmax(task, room.scores, log_sum_exp);
+    round_scores(task, room.scores, room.probabilities);
 }
 
 STRATA_CLONES void make_grad_scores(const Task& task, const Room& room, const float* log_sum_exp) {
-    for (std::int64_t i = 0; i < task.queries; ++i) {
-        const std::int64_t at = i * task.padded_length;
-        softmax_backward_row(task, i, log_sum_exp[i], room.scores + at, room.grads + at);
-        round_row(room.scores + at, room.probabilities + at, task.padded_length);
-        round_row(room.grads + at, room.grad_scores + at, task.padded_length);
-    }
+    softmax_backward(task, log_sum_exp, room.scores, room.grads);
+    round_scores(task, room.scores, room.probabilities);
+    round_scores(task, room.grads, room.grad_scores);
 }
 
 }  // namespace

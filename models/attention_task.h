@@ -35,9 +35,14 @@ struct AttentionTask {
           scale(1.0F / std::sqrt(static_cast<float>(head_size))),
           problem(p) {}
 
-    STRATA_INLINE DropoutRow dropout_row(std::int64_t token) const {
-        return {dropout_row_key_of(problem.sample_keys[sequence], token, head), problem.dropout_threshold,
+    STRATA_INLINE DropoutRow dropout_row(std::int64_t query) const {
+        if (problem.sample_keys == nullptr) return {0, 0, 1.0F};
+        return {dropout_row_key_of(problem.sample_keys[sequence], query, head), problem.dropout_threshold,
                 problem.dropout_scale};
+    }
+    STRATA_INLINE simd::Floats dropout_factors(const DropoutRow& row, std::int64_t first) const {
+        if (problem.sample_keys == nullptr) return simd::Floats{} + 1.0F;
+        return dropout_factors_of(row, static_cast<std::uint32_t>(first));
     }
 
     /// Sixteen of a row's from `first` on: `other` where there are no keys.
@@ -52,64 +57,83 @@ struct AttentionTask {
     }
 };
 
-/// A row's products of queries and keys become probabilities (dropout applied) in place, zero where they are padded;
-/// returns the log-sum-exp of the scores.
+// Rows take their steps together, sixteen at a time: a row's next step waits for a sum over all of it, the other rows
+// do not.
+inline constexpr std::int64_t rows_together = 16;
+
+/// Products of queries and keys [queries, padded_length] become probabilities (dropout applied) in place, zero where
+/// they are padded, and the scores' log-sum-exp.
 template <typename T>
-STRATA_INLINE float softmax_row(const AttentionTask<T>& task, std::int64_t token, float* row) {
-    float* const last = row + task.padded_length - simd::width;
-    simd::store(last, task.within(last - row, simd::load(last), -1e30F));
-    simd::Floats largest = simd::load(row);
-    for (std::int64_t j = simd::width; j < task.padded_length; j += simd::width) {
-        largest = simd::larger(largest, simd::load(row + j));
-    }
-    const float scale = task.scale, maximum = simd::largest_of(largest) * scale;
-    simd::Floats sums{};
-    for (std::int64_t j = 0; j < task.padded_length; j += simd::width) {
-        const simd::Floats e = simd::exp(simd::load(row + j) * scale - maximum);
-        simd::store(row + j, e);
-        sums += e;
-    }
-    const float sum = simd::sum_of(sums);
-    const float inverse = 1.0F / sum;
-    if (task.problem.sample_keys != nullptr) {
-        const DropoutRow dropout = task.dropout_row(token);
-        for (std::int64_t j = 0; j < task.padded_length; j += simd::width) {
-            const simd::Floats factors = dropout_factors_of(dropout, static_cast<std::uint32_t>(j));
-            simd::store(row + j, simd::load(row + j) * inverse * factors);
+STRATA_INLINE void softmax(const AttentionTask<T>& task, float* scores, float* log_sum_exp) {
+    const std::int64_t length = task.padded_length, last = length - simd::width;
+    const float scale = task.scale;
+    for (std::int64_t first = 0; first < task.queries; first += rows_together) {
+        const std::int64_t rows = task.queries - first < rows_together ? task.queries - first : rows_together;
+        float* const block = scores + first * length;
+        float maxima[rows_together], sums[rows_together];
+        for (std::int64_t i = 0; i < rows; ++i) {
+            float* const row = block + i * length;
+            simd::store(row + last, task.within(last, simd::load(row + last), -1e30F));
+            simd::Floats largest = simd::load(row);
+            for (std::int64_t j = simd::width; j < length; j += simd::width)
+                largest = simd::larger(largest, simd::load(row + j));
+            maxima[i] = simd::largest_of(largest) * scale;
         }
-    } else {
-        for (std::int64_t j = 0; j < task.padded_length; j += simd::width)
-            simd::store(row + j, simd::load(row + j) * inverse);
+        for (std::int64_t i = 0; i < rows; ++i) {
+            float* const row = block + i * length;
+            simd::Floats sum{};
+            for (std::int64_t j = 0; j < length; j += simd::width) {
+                const simd::Floats e = simd::exp(simd::load(row + j) * scale - maxima[i]);
+                simd::store(row + j, e);
+                sum += e;
+            }
+            sums[i] = simd::sum_of(sum);
+        }
+        for (std::int64_t i = 0; i < rows; ++i) {
+            float* const row = block + i * length;
+            const float inverse = 1.0F / sums[i];
+            const DropoutRow dropout = task.dropout_row(first + i);
+            for (std::int64_t j = 0; j < length; j += simd::width)
+                simd::store(row + j, simd::load(row + j) * inverse * task.dropout_factors(dropout, j));
+            log_sum_exp[first + i] = maxima[i] + std::log(sums[i]);
+        }
     }
-    return maximum + std::log(sum);
 }
 
-/// From a row's scores and the gradient of its dropped probabilities: the dropped probabilities (over the scores) and
-/// the gradient of the scores (over the other), ds = scale * p * (dp - Σ p dp).
+/// From scores and the gradients of dropped probabilities: the dropped probabilities (over the scores) and the
+/// gradients of the scores (over the other), ds = scale * p * (dp - Σ p dp).
 template <typename T>
-STRATA_INLINE void softmax_backward_row(const AttentionTask<T>& task, std::int64_t token, float log_sum_exp,
-                                        float* scores, float* grads) {
-    const std::int64_t last = task.padded_length - simd::width;
-    simd::store(scores + last, task.within(last, simd::load(scores + last), -1e30F));
-    simd::store(grads + last, task.within(last, simd::load(grads + last), 0.0F));
+STRATA_INLINE void softmax_backward(const AttentionTask<T>& task, const float* log_sum_exp, float* scores,
+                                    float* grads) {
+    const std::int64_t length = task.padded_length, last = length - simd::width;
     const float scale = task.scale;
-    const bool drops = task.problem.sample_keys != nullptr;
-    const DropoutRow dropout = drops ? task.dropout_row(token) : DropoutRow{0, 0, 1.0F};
-    simd::Floats sums{};
-    for (std::int64_t j = 0; j < task.padded_length; j += simd::width) {
-        const simd::Floats p = simd::exp(simd::load(scores + j) * scale - log_sum_exp);
-        const simd::Floats factors =
-            drops ? dropout_factors_of(dropout, static_cast<std::uint32_t>(j)) : simd::Floats{} + 1.0F;
-        const simd::Floats dp = simd::load(grads + j) * factors;
-        sums += p * dp;
-        simd::store(scores + j, p);
-        simd::store(grads + j, dp);
-    }
-    const float weighted = simd::sum_of(sums);
-    for (std::int64_t j = 0; j < task.padded_length; j += simd::width) {
-        const simd::Floats p = simd::load(scores + j);
-        simd::store(grads + j, scale * p * (simd::load(grads + j) - weighted));
-        if (drops) simd::store(scores + j, p * dropout_factors_of(dropout, static_cast<std::uint32_t>(j)));
+    for (std::int64_t first = 0; first < task.queries; first += rows_together) {
+        const std::int64_t rows = task.queries - first < rows_together ? task.queries - first : rows_together;
+        float weighted[rows_together];
+        for (std::int64_t i = 0; i < rows; ++i) {
+            float *const its_scores = scores + (first + i) * length, *const its_grads = grads + (first + i) * length;
+            simd::store(its_scores + last, task.within(last, simd::load(its_scores + last), -1e30F));
+            simd::store(its_grads + last, task.within(last, simd::load(its_grads + last), 0.0F));
+            const DropoutRow dropout = task.dropout_row(first + i);
+            simd::Floats sum{};
+            for (std::int64_t j = 0; j < length; j += simd::width) {
+                const simd::Floats p = simd::exp(simd::load(its_scores + j) * scale - log_sum_exp[first + i]);
+                const simd::Floats dp = simd::load(its_grads + j) * task.dropout_factors(dropout, j);
+                sum += p * dp;
+                simd::store(its_scores + j, p);
+                simd::store(its_grads + j, dp);
+            }
+            weighted[i] = simd::sum_of(sum);
+        }
+        for (std::int64_t i = 0; i < rows; ++i) {
+            float *const its_scores = scores + (first + i) * length, *const its_grads = grads + (first + i) * length;
+            const DropoutRow dropout = task.dropout_row(first + i);
+            for (std::int64_t j = 0; j < length; j += simd::width) {
+                const simd::Floats p = simd::load(its_scores + j);
+                simd::store(its_grads + j, scale * p * (simd::load(its_grads + j) - weighted[i]));
+                simd::store(its_scores + j, p * task.dropout_factors(dropout, j));
+            }
+        }
     }
 }
 
