@@ -14,9 +14,9 @@ namespace strata {
 void prefer_large_pages([[maybe_unused]] void* data, [[maybe_unused]] std::size_t bytes) {
 #ifdef MADV_HUGEPAGE
     const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
-    const auto first = round_up(reinterpret_cast<std::uintptr_t>(data), page);
-    const auto last = (reinterpret_cast<std::uintptr_t>(data) + bytes) / page * page;
-    if (first < last) ::madvise(reinterpret_cast<void*>(first), last - first, MADV_HUGEPAGE);
+    const auto begin = reinterpret_cast<std::uintptr_t>(data);
+    const auto first = round_up(begin, page), last = (begin + bytes) / page * page;
+    if (first < last) ::madvise(static_cast<std::byte*>(data) + (first - begin), last - first, MADV_HUGEPAGE);
 #endif
 }
 

@@ -192,7 +192,7 @@ GroupStorage::ParameterPlace GroupStorage::place_of(const torch::Tensor& paramet
     return {};
 }
 
-void GroupStorage::bind(const std::string& name, torch::Tensor parameter, std::size_t group,
+void GroupStorage::bind(const std::string& name, const torch::Tensor& parameter, std::size_t group,
                         const optim::Segment& segment) {
     STRATA_CHECK(parameter.sizes() == segment.shape, "{} shares {}'s memory in another shape", name, segment.name);
     const torch::Tensor home = arena_view(parameters_, places_[group].parameter, segment);

@@ -164,7 +164,8 @@ class GroupStorage {
     void settle_state(std::size_t group, std::int64_t step);
     void bind_gradients();
     void bind(const NamedParameters& parameters);
-    void bind(const std::string& name, torch::Tensor parameter, std::size_t group, const optim::Segment& segment);
+    void bind(const std::string& name, const torch::Tensor& parameter, std::size_t group,
+              const optim::Segment& segment);
 
     torch::Tensor zeros(std::int64_t elements, torch::ScalarType type = torch::kFloat32) const {
         return torch::zeros({elements}, torch::TensorOptions(type).device(device_));

@@ -51,7 +51,7 @@ std::map<std::string, Stored> match_names(const WeightFiles& weights,
     std::map<std::string, Stored> matched;
     for (const auto& [stored_name, file] : weights.tensors()) {
         std::string name = modern_name(stored_name);
-        if (!parameters.contains(name)) name = "bert." + name;
+        if (!parameters.contains(name)) name.insert(0, "bert.");
         if (!parameters.contains(name)) {
             ignored.push_back(stored_name);
             continue;

@@ -20,12 +20,12 @@ STRATA_HOST_DEVICE void for_own_vectors(std::int64_t width, int thread, const On
 #pragma unroll
 #endif
         for (int k = 0; k < held; ++k) {
-            const std::int64_t column = k * step + thread * vector;
+            const std::int64_t column = k * step + std::int64_t{thread} * vector;
             if (column < width) on(k, column);
         }
     } else {
         int k = 0;
-        for (std::int64_t column = thread * vector; column < width; column += step) on(k++, column);
+        for (std::int64_t column = std::int64_t{thread} * vector; column < width; column += step) on(k++, column);
     }
 }
 

@@ -2,6 +2,7 @@
 
 #if defined(__x86_64__)
 
+#include <cpuid.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -285,7 +286,7 @@ class TileProducts final : public ProductKernel {
                                                      std::int64_t inner, std::int64_t k, std::int32_t* to) {
         simd::Floats rows[width];
 #pragma GCC unroll 16
-        for (int p = 0; p < width; ++p) {
+        for (std::int64_t p = 0; p < width; ++p) {
             const std::int64_t at = k + 2 * p;
             const Bf16* const row = from + at * stride;
             rows[p] = (simd::Floats)pairs_of_rows(row, at + 1 < inner ? row + stride : nullptr,
@@ -295,6 +296,12 @@ class TileProducts final : public ProductKernel {
         store_tile(rows, to);
     }
 };
+
+/// By CPUID's leaf 7: AMX-BF16 and AMX-TILE. Whether the system keeps their registers, granted() says.
+bool has_tiles() {
+    unsigned int a = 0, b = 0, c = 0, d = 0;
+    return __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 && (d >> 22 & 1U) != 0 && (d >> 24 & 1U) != 0;
+}
 
 /// Asks Linux for the tiles' registers (Documentation/arch/x86/xstate.rst).
 bool granted() {
@@ -311,7 +318,7 @@ const ProductKernel* tile_products_unasked() {
 }
 
 const ProductKernel* tile_products() {
-    static const bool runs = vector_products() != nullptr && __builtin_cpu_supports("amx-bf16") != 0 && granted();
+    static const bool runs = vector_products() != nullptr && has_tiles() && granted();
     return runs ? tile_products_unasked() : nullptr;
 }
 

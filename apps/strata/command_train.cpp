@@ -157,10 +157,12 @@ int run_train(const Config& given, dist::MpiCommunicator& communicator) {
     const std::string precision =
         settle_precision(config, device, communicator, saved ? std::optional(saved->effective_config) : std::nullopt);
     const int per_host = ranks_per_host(config, communicator);
-    const auto [plan, length] = dist::collectively(communicator, "planning", [&] {
+    const auto planned = dist::collectively(communicator, "planning", [&] {
         const RunLength run = run_length(config, experiment.train->size(), communicator.size());
         return std::pair(make_train_plan(config, experiment.manifest(), run, communicator.size(), per_host), run);
     });
+    const optim::Plan& plan = planned.first;
+    const RunLength& length = planned.second;
     dist::require_equal_everywhere(communicator, "the plan", plan.hash());
 
     const RunDirectory run(config.output_dir);

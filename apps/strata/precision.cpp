@@ -37,8 +37,8 @@ optim::ComputeType saved_type(const std::string& saved) {
 
 struct Choice {
     optim::ComputeType type = optim::ComputeType::fp32;
-    std::string why = "";  ///< empty for plain fp32 that was asked for
-    std::string otherwise = "";
+    std::string why = {};  ///< empty for plain fp32 that was asked for
+    std::string otherwise = {};
 };
 
 Choice choice_asked_for(const Config& config, const Bf16Ability& ability) {

@@ -17,7 +17,7 @@ struct Bf16Ability {
     bool has = false;
     bool gpu = false;       ///< else a processor
     bool here = true;       ///< else assumed of the machine that is planned for
-    std::string host = "";  ///< whose lacks it; empty: this one
+    std::string host = {};  ///< whose lacks it; empty: this one
 };
 
 Bf16Ability processor_bf16();
