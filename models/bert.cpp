@@ -10,7 +10,6 @@
 #include "models/bert_modules.h"
 #include "models/fused_attention.h"
 #include "models/hf_folder.h"
-#include "models/packed_attention.h"
 #include "models/packed_embedding.h"
 #include "models/recomputed.h"
 
@@ -120,7 +119,7 @@ SelfAttention::SelfAttention(const BertConfig& config, std::int64_t its_site, to
 torch::Tensor SelfAttention::forward(const torch::Tensor& x, const torch::Tensor& queries,
                                      const ForwardContext& context) const {
     const auto attend = [&](const torch::Tensor& q, const torch::Tensor& k, const torch::Tensor& v) {
-        return packed_attention(q, k, v, heads, context.layout, context.site(site, dropout));
+        return packed_attention(q, k, v, heads, context.layout, context.site(site, dropout), context.attention);
     };
     if (!queries.is_same(x)) {
         const auto kv = forward_all(x, {*key, *value});
@@ -245,7 +244,7 @@ FolderWriter BertForSequenceClassification::folder_writer(const std::filesystem:
 torch::Tensor BertForSequenceClassification::forward(const Input& any_input, const std::optional<DropoutKey>& dropout) {
     const PackedInput& input = tokens_of(any_input);
     const ForwardContext context{make_layout(input), make_pooled_layout(input.sample_positions, input.pooled), dropout,
-                                 dropout_in_frozen()};
+                                 dropout_in_frozen(), attention_paths()};
     const auto reading = [this](const torch::nn::Module& part) { reads(part); };
     const BertModel::How how{fixed_width().has_value(), recomputes(), reading};
     return head(bert_->first_tokens(input, context, how), context);
@@ -259,7 +258,7 @@ std::optional<std::int64_t> BertForSequenceClassification::fixed_width() const {
 torch::Tensor BertForSequenceClassification::fixed_part(const Input& any_input) {
     const torch::NoGradGuard no_grad;
     const PackedInput& input = tokens_of(any_input);
-    const ForwardContext context{make_layout(input), nullptr, std::nullopt, false};
+    const ForwardContext context{make_layout(input), nullptr, std::nullopt, false, attention_paths()};
     const auto reading = [this](const torch::nn::Module& part) { reads(part); };
     return bert_->first_tokens(input, context, {.whole = true, .recomputes = false, .reads = reading});
 }
@@ -268,6 +267,10 @@ torch::Tensor BertForSequenceClassification::forward_from(const FixedInput& fixe
                                                           const std::optional<DropoutKey>& dropout) {
     const LayoutPointer pooled = make_pooled_layout(fixed.sample_positions, fixed.pooled);
     return head(fixed.rows, {nullptr, pooled, dropout, dropout_in_frozen()});
+}
+
+AttentionPaths BertForSequenceClassification::attention_paths() const {
+    return {.fused = !ordered_sums()};
 }
 
 /// What follows the encoder.

@@ -17,6 +17,7 @@ namespace strata::models {
 
 struct BertModel;  // embeddings, encoder, pooler: bert_modules.h
 struct Dense;
+struct AttentionPaths;  // packed_attention.h
 struct ForwardContext;
 
 class BertForSequenceClassification : public torch::nn::Module, public Model {
@@ -47,6 +48,7 @@ class BertForSequenceClassification : public torch::nn::Module, public Model {
     const BertConfig& config() const { return config_; }
 
   private:
+    AttentionPaths attention_paths() const;
     torch::Tensor head(const torch::Tensor& first_tokens, const ForwardContext& context) const;
 
     BertConfig config_;

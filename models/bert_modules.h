@@ -11,6 +11,7 @@
 #include "models/bert_config.h"
 #include "models/bias_activation.h"
 #include "models/dropout.h"
+#include "models/packed_attention.h"
 #include "models/packed_input.h"
 #include "models/packed_linear.h"
 #include "models/residual_norm.h"
@@ -25,11 +26,14 @@ struct ForwardContext {
     LayoutPointer pooled;  // of one row a sequence
     std::optional<DropoutKey> key;
     bool dropout_in_frozen = false;
+    AttentionPaths attention = {};
 
     /// The same for one part of the network: no key where the part is frozen and so does not drop.
     ForwardContext within(const torch::nn::Module& part) const {
         if (!key || dropout_in_frozen || trains(part)) return *this;
-        return {layout, pooled, std::nullopt, dropout_in_frozen};
+        ForwardContext without_key = *this;
+        without_key.key.reset();
+        return without_key;
     }
 
     std::optional<DropoutSite> site(std::int64_t id, double probability) const {

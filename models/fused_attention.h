@@ -12,7 +12,7 @@
 // call drawing on where the one before has ended. So no generator's state need be saved and a run repeats itself, and
 // calls that were captured in a CUDA graph draw the same in a replay, where a generator cannot be seeded between them.
 // But unlike packed_attention's other paths, a mask depends on how the batch is cut; and their backward passes add in
-// no fixed order unless torch is told to be deterministic.
+// no fixed order. So a deterministic training does without them (Model::set_ordered_sums).
 #pragma once
 
 #include <torch/types.h>

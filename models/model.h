@@ -84,6 +84,10 @@ class Model {
     /// again.
     void set_recomputes(bool recomputes) { recomputes_ = recomputes; }
 
+    /// Whether attention on a GPU has the CPU's masks and sums of one order: then it is not LibTorch's fused
+    /// operators', which promise neither.
+    void set_ordered_sums(bool ordered) { ordered_sums_ = ordered; }
+
     /// Told which parameters a forward pass is about to read, each time before it does: they may not be complete
     /// before.
     using BeforeReading = std::function<void(const std::vector<torch::Tensor>& parameters)>;
@@ -103,12 +107,14 @@ class Model {
     }
     const BeforeReading& before_reading() const { return before_reading_; }
     bool recomputes() const { return recomputes_; }
+    bool ordered_sums() const { return ordered_sums_; }
     bool dropout_in_frozen() const { return dropout_in_frozen_; }
     bool statistics_in_frozen() const { return statistics_in_frozen_; }
 
   private:
     BeforeReading before_reading_;
     bool recomputes_ = false;
+    bool ordered_sums_ = false;
     bool dropout_in_frozen_ = false;
     bool statistics_in_frozen_ = false;
 };

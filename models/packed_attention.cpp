@@ -214,7 +214,7 @@ class PackedAttention : public torch::autograd::Function<PackedAttention> {
 
 torch::Tensor packed_attention(const torch::Tensor& q, const torch::Tensor& k, const torch::Tensor& v,
                                std::int64_t heads, const LayoutPointer& layout,
-                               const std::optional<DropoutSite>& dropout, std::int64_t short_limit) {
+                               const std::optional<DropoutSite>& dropout, const AttentionPaths& paths) {
     STRATA_CHECK(k.dim() == 2 && k.sizes() == v.sizes() && k.size(0) == layout->rows(),
                  "k and v must be [{} tokens, width]", layout->rows());
     STRATA_CHECK(
@@ -222,14 +222,13 @@ torch::Tensor packed_attention(const torch::Tensor& q, const torch::Tensor& k, c
         "q must be [{} tokens or {} sequences, {}]", layout->rows(), layout->sequences(), k.size(1));
     STRATA_CHECK(heads > 0 && q.size(1) % heads == 0, "{} heads do not divide a width of {}", heads, q.size(1));
     if (widens(q)) {
-        return packed_attention(widened(q), widened(k), widened(v), heads, layout, dropout, short_limit)
-            .to(q.scalar_type());
+        return packed_attention(widened(q), widened(k), widened(v), heads, layout, dropout, paths).to(q.scalar_type());
     }
-    if (fused_attention_can(q, heads))
+    if (paths.fused && fused_attention_can(q, heads))
         return fused_attention(q.contiguous(), k.contiguous(), v.contiguous(), heads, *layout, dropout);
     const bool first_only = q.size(0) != layout->rows();
     return PackedAttention::apply(q.contiguous(), k.contiguous(), v.contiguous(),
-                                  make_plan(heads, layout, first_only, dropout, short_limit, kernel_can(q)));
+                                  make_plan(heads, layout, first_only, dropout, paths.short_limit, kernel_can(q)));
 }
 
 }  // namespace strata::models

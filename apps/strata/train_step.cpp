@@ -55,6 +55,7 @@ TrainStep::TrainStep(const Config& config, const Experiment& experiment, const o
     experiment.model().set_before_reading([this](const auto& parameters) { optimizer_.await_parameters(parameters); });
     experiment.model().set_dropout_in_frozen(config.frozen_dropout);
     experiment.model().set_recomputes(config.gradient_checkpointing);
+    experiment.model().set_ordered_sums(config.deterministic);
     experiment.model().set_statistics_in_frozen(config.frozen_batch_norm);
     if (captures_passes(config, experiment.model())) fix_shapes();
 }

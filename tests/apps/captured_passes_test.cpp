@@ -9,6 +9,7 @@
 #include "apps/strata/train_step.h"
 #include "dist/mpi_communicator.h"
 #include "models/bert.h"
+#include "tests/models/fused_attention_stand_in.h"
 
 namespace strata::app {
 namespace {
@@ -108,6 +109,16 @@ TEST_F(PaddedTraining, FollowsTheStages) {
     top.freeze_to = -2;
     config_.stage_tables = {head, top, StageTable{}};
     expect_equal_runs();
+}
+
+TEST_F(PaddedTraining, CallsNoFusedAttentionIfDeterministic) {
+    const models::testing::FusedAttentionOnTheCpu fused;
+    config_.deterministic = true;
+    run(false);
+    EXPECT_EQ(fused.forward_calls(), 0);
+    config_.deterministic = false;
+    run(false);
+    EXPECT_GT(fused.forward_calls(), 0);
 }
 
 class DirectPasses : public testing::Test {

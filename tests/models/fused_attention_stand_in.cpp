@@ -1,20 +1,28 @@
 // LibTorch's fused attention operators on the CPU, where it has none: after the checks that LibTorch 2.11 makes on a
 // GPU (aten/src/ATen/native/transformers/cuda), the definition in double. Between forward and backward are LibTorch's
 // own derivatives. Masks come from the CPU's generator.
+#include "tests/models/fused_attention_stand_in.h"
+
 #include <ATen/CPUGeneratorImpl.h>
 #include <torch/library.h>
 #include <torch/types.h>
 
 #include <array>
+#include <atomic>
 #include <cmath>
 #include <limits>
 #include <optional>
 #include <tuple>
 
+#include "models/fused_attention.h"
+
 namespace {
 
 using torch::Tensor;
 using MaybeTensor = std::optional<Tensor>;
+
+std::atomic<bool> in_use = false;
+std::atomic<std::int64_t> forward_count = 0, backward_count = 0;  // backward passes have threads of their own
 
 /// What each probability is multiplied by; undefined without dropout.
 Tensor factors_of(std::int64_t seed, torch::IntArrayRef shape, double probability) {
@@ -82,6 +90,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> efficient_forward(const Tensor& q, co
                                                              std::optional<double> scale) {
     check_efficient(q, k, v, bias, causal);
     TORCH_CHECK(wants_sums && !scale, "backward has no sums");
+    ++forward_count;
     const Tensor seed = torch::randint(1 << 30, {}, torch::kInt64);
     const Attention attention(q, k, v, bias, seed.item<std::int64_t>(), probability);
     const Tensor sums = attention.log_sum_exp();
@@ -102,6 +111,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> efficient_backward(const Tensor& grad
     TORCH_CHECK(grad.sizes() == q.sizes() && out.sizes() == q.sizes() && grad.scalar_type() == q.scalar_type(),
                 "gradients against queries");
     TORCH_CHECK(sums.sizes() == torch::IntArrayRef({q.size(0), q.size(1), rows_of_sums(q)}), "the sums' shape");
+    ++backward_count;
     const Attention attention(q, k, v, bias, seed.item<std::int64_t>(), probability);
     const auto [grad_q, grad_k, grad_v] = attention.grads(grad, out, sums.narrow(2, 0, q.size(2)));
     return {grad_q.to(q.scalar_type()), grad_k.to(q.scalar_type()), grad_v.to(q.scalar_type()), Tensor()};
@@ -145,6 +155,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> flash_forward(
     const MaybeTensor& used, const MaybeTensor& slopes) {
     check_flash(q, k, v, q_borders.value(), k_borders.value(), longest_q, longest_k, causal);
     TORCH_CHECK(!debug && !scale && !used && !slopes, "arguments");
+    ++forward_count;
     const Tensor seed = torch::randint(1 << 30, {2}, torch::kInt64);
     const Tensor out = torch::empty_like(q), sums = torch::empty({q.size(1), q.size(0)}, torch::kFloat32);
     for_sequences(*q_borders, *k_borders, [&](auto b, auto q_begin, auto q_end, auto k_begin, auto k_end) {
@@ -165,6 +176,7 @@ std::tuple<Tensor, Tensor, Tensor> flash_backward(
     std::optional<c10::SymInt> /*left*/, std::optional<c10::SymInt> /*right*/) {
     check_flash(q, k, v, q_borders, k_borders, longest_q, longest_k, causal);
     TORCH_CHECK(!scale && grad.sizes() == q.sizes() && out.sizes() == q.sizes(), "arguments");
+    ++backward_count;
     const auto seed = state.to(torch::kInt64)[0].item<std::int64_t>();
     const Tensor grad_q = torch::empty_like(q), grad_k = torch::empty_like(k), grad_v = torch::empty_like(v);
     for_sequences(q_borders, k_borders, [&](auto b, auto q_begin, auto q_end, auto k_begin, auto k_end) {
@@ -188,3 +200,33 @@ TORCH_LIBRARY_IMPL(aten, CPU, library) {
     library.impl("_flash_attention_forward", &flash_forward);
     library.impl("_flash_attention_backward", &flash_backward);
 }
+
+// strata::models::fused_attention_can as packed_attention calls it: the linker is told so.
+extern "C" {
+bool __real__ZN6strata6models19fused_attention_canERKN2at6TensorEl(const torch::Tensor& q, std::int64_t heads);
+bool __wrap__ZN6strata6models19fused_attention_canERKN2at6TensorEl(const torch::Tensor& q, std::int64_t heads) {
+    if (!in_use) return __real__ZN6strata6models19fused_attention_canERKN2at6TensorEl(q, heads);
+    return q.scalar_type() != torch::kFloat64 && strata::models::fused_attention_takes(q.size(1) / heads);
+}
+}
+
+namespace strata::models::testing {
+
+FusedAttentionOnTheCpu::FusedAttentionOnTheCpu() {
+    forward_count = backward_count = 0;
+    in_use = true;
+}
+
+FusedAttentionOnTheCpu::~FusedAttentionOnTheCpu() {
+    in_use = false;
+}
+
+std::int64_t FusedAttentionOnTheCpu::forward_calls() const {
+    return forward_count;
+}
+
+std::int64_t FusedAttentionOnTheCpu::backward_calls() const {
+    return backward_count;
+}
+
+}  // namespace strata::models::testing

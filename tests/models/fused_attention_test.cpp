@@ -12,6 +12,7 @@
 
 #include "models/packed_attention.h"
 #include "optim/device.h"
+#include "tests/models/fused_attention_stand_in.h"
 #include "tests/models/tensors.h"
 
 namespace strata::models {
@@ -134,6 +135,28 @@ TEST_P(FusedAttention, MayBeToldOfLongerSequences) {
         };
         expect_equal(with(longer), with(exact), kind);
     }
+}
+
+/// As in a deterministic training.
+TEST_P(FusedAttention, IsNotCalledWhereItMayNotBe) {
+    const testing::FusedAttentionOnTheCpu fused;
+    const LayoutPointer layout = layout_of({5, 64, 1, 130});
+    const DropoutSite site{key, 1, 0.4};
+    for (const Kind& kind : kinds) {
+        const Inputs inputs(layout, kind.head_size, kind.type);
+        const auto on = [&](torch::Device device, torch::ScalarType type) {
+            std::vector<torch::Tensor> tensors;
+            for (const torch::Tensor& x : {inputs.q, inputs.k, inputs.v})
+                tensors.push_back(x.to(torch::TensorOptions(type).device(device)).requires_grad_());
+            return results(tensors, inputs.weights, [&](auto q, auto k, auto v) {
+                return packed_attention(q, k, v, heads, layout, site, {.fused = false});
+            });
+        };
+        const auto got = on(device_, kind.type), again = on(device_, kind.type);
+        expect_equal(got, on(torch::kCPU, torch::kFloat32), kind);  // which it is not with other masks
+        for (std::size_t i = 0; i < got.size(); ++i) EXPECT_TRUE(torch::equal(got[i], again[i])) << i;
+    }
+    EXPECT_EQ(fused.forward_calls(), 0);
 }
 
 /// An output is linear in the values: if backward drops what forward dropped, both make one sum of it.

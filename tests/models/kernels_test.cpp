@@ -177,8 +177,8 @@ void expect_plain_attention(const std::vector<std::int64_t>& lengths, std::int64
                             torch::ScalarType dtype, double tolerance) {
     const auto layout = layout_of(lengths, 11);
     const Inputs inputs(layout->rows(), heads * head_size, dtype);
-    const auto got =
-        inputs.results(packed_attention(inputs.q, inputs.k, inputs.v, heads, layout, dropout, short_limit));
+    const auto got = inputs.results(
+        packed_attention(inputs.q, inputs.k, inputs.v, heads, layout, dropout, {.short_limit = short_limit}));
     const auto expected = inputs.results(plain_attention(inputs.q, inputs.k, inputs.v, heads, *layout, dropout));
     const char* names[] = {"output", "grad q", "grad k", "grad v"};
     for (std::size_t i = 0; i < 4; ++i) {
@@ -223,7 +223,8 @@ TEST(PackedAttention, TakesBfloat16) {
                 *tensor = tensor->detach().to(torch::kFloat32).requires_grad_();
             }
             whole.weights = half.weights.to(torch::kFloat32);
-            const auto got = half.results(packed_attention(half.q, half.k, half.v, 2, layout, site, limit));
+            const auto got =
+                half.results(packed_attention(half.q, half.k, half.v, 2, layout, site, {.short_limit = limit}));
             const auto expected = whole.results(packed_attention(whole.q, whole.k, whole.v, 2, layout, site));
             for (std::size_t i = 0; i < 4; ++i) {
                 EXPECT_EQ(got[i].scalar_type(), torch::kBFloat16);
@@ -248,10 +249,11 @@ TEST(PackedAttention, FirstTokensAloneGetWhatTheyGetAmongAll) {
             grads.push_back(out.detach());
             return grads;
         };
-        const auto got =
-            results_of(packed_attention(inputs.q.index_select(0, rows), inputs.k, inputs.v, 3, layout, site, limit));
+        const auto got = results_of(packed_attention(inputs.q.index_select(0, rows), inputs.k, inputs.v, 3, layout,
+                                                     site, {.short_limit = limit}));
         const auto expected =
-            results_of(packed_attention(inputs.q, inputs.k, inputs.v, 3, layout, site, limit).index_select(0, rows));
+            results_of(packed_attention(inputs.q, inputs.k, inputs.v, 3, layout, site, {.short_limit = limit})
+                           .index_select(0, rows));
         for (std::size_t i = 0; i < 4; ++i) EXPECT_LT(largest_difference(got[i], expected[i]), 1e-6) << i;
     }
 }
