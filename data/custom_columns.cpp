@@ -118,8 +118,8 @@ Columns with_header(const Table& table, const ReadOptions& options, const LabelR
     columns.label = find_column(names, {label_name});
     if (columns.label < 0) columns.label = unnamed_label(table, names, columns.first_row, options.split, known);
     if (columns.label < 0 && options.split != Split::test) {
-        user_error("{}: no column named 'label' among {}.{} A file without labels can only be a test file.",
-                   table.place(0), fmt::join(names, ", "), did_you_mean(label_name, names));
+        user_error("{}: no column named 'label' among {}.{} Without labels it can only be predicted.", table.place(0),
+                   fmt::join(names, ", "), did_you_mean(label_name, names));
     }
     choose_texts(table, names, columns);
     columns.at_least = static_cast<std::size_t>(std::max({columns.text_a, columns.text_b, columns.label})) + 1;

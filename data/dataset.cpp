@@ -37,7 +37,10 @@ struct Source {
 
 std::string Source::columns_text(bool labels_are_read) const {
     const bool jsonl = table.format() == Format::jsonl;
-    if (!jsonl && columns.first_row == 0) return "no header; " + columns.expected;
+    if (!jsonl && columns.first_row == 0) {
+        return "no header; " + columns.expected +
+               (columns.label >= 0 && !labels_are_read ? "; the label is not read" : "");
+    }
     const auto names = jsonl ? std::span<const std::string_view>(table.keys()) : table.row(0);
     const auto quoted = [&](int column) {
         return fmt::format("'{}'", trimmed(names[static_cast<std::size_t>(column)]));
@@ -119,19 +122,25 @@ LabelSet labels_in(const Source& source, const ReadOptions& options) {
     return infer_labels(source.table.path(), labels, options.regression);
 }
 
-double read_label(const Source& source, std::size_t row, const LabelReader& reader, Split split) {
+double read_label(const Source& source, std::size_t row, const LabelReader& reader) {
     const auto text = source.label(row);
     if (const auto label = reader.find(text)) return *label;
-    // The hub writes -1 for the labels that GLUE keeps to itself.
-    if (split == Split::test && (text.empty() || text == "-1")) return no_label;
     if (text.empty()) user_error("{}: the label is empty", source.table.place(row));
-    if (row == 0 && !source.columns.header_is_sure) {
-        user_error(
-            "{}: label '{}' was never seen in training; if this row is a header, name its label column 'label' (or say "
-            "--header true)",
-            source.table.place(row), text);
-    }
-    reader.reject(text, source.table.place(row));
+    const bool may_be_header = row == 0 && !source.columns.header_is_sure;
+    reader.reject(
+        text, source.table.place(row),
+        may_be_header ? " If this row is a header, name its label column 'label' (or say --header true)." : "");
+}
+
+/// Predictions need no labels, but one that the model does not know may be a header's name: predicting a header would
+/// put every later line beside the wrong text.
+void refuse_doubtful_header_of_test(const Source& source, const LabelReader& reader) {
+    if (source.columns.header_is_sure || source.columns.label < 0) return;
+    source.check_row(0);
+    const auto text = source.label(0);
+    if (text.empty() || reader.find(text)) return;
+    reader.reject(text, source.table.place(0),
+                  " If this row is a header, say --header true; if it is data, --header false.");
 }
 
 Dataset collect(const Source& source, const ReadOptions& options, const LabelReader* reader) {
@@ -139,7 +148,9 @@ Dataset collect(const Source& source, const ReadOptions& options, const LabelRea
     const std::size_t rows = source.table.rows();
     Dataset dataset;
     dataset.path = source.table.path();
-    dataset.has_labels = reader != nullptr && columns.label >= 0;
+    const bool reads_labels = reader != nullptr && columns.label >= 0 && options.split != Split::test;
+    if (reader != nullptr && options.split == Split::test) refuse_doubtful_header_of_test(source, *reader);
+    dataset.has_labels = reads_labels;
     if (source.task == nullptr) dataset.columns = source.columns_text(dataset.has_labels);
     dataset.examples.reserve(rows - columns.first_row);
     for (std::size_t row = columns.first_row; row < rows; ++row) {
@@ -152,9 +163,7 @@ Dataset collect(const Source& source, const ReadOptions& options, const LabelRea
         Example& example = dataset.examples.emplace_back();
         example.text_a = source.text(row, columns.text_a);
         if (columns.text_b >= 0) example.text_b = source.text(row, columns.text_b);
-        example.label =
-            reader != nullptr && columns.label >= 0 ? read_label(source, row, *reader, options.split) : no_label;
-        dataset.has_labels = dataset.has_labels && example.label == example.label;
+        example.label = reads_labels ? read_label(source, row, *reader) : no_label;
     }
     if (dataset.examples.empty() && options.max_samples != 0) {
         user_error("{}: no row can be used; all {} have too few columns ({})", source.table.path().string(),

@@ -12,6 +12,8 @@
 // text,label | text_a,text_b,label. An unlabelled file may only be a test file; two columns without header in a test
 // file are text,label if at least half of the second column are known labels, else text_a,text_b.
 //
+// The labels of a test file are not read: predictions need none, and those it has may be others than the model's.
+//
 // Errors (UserError, naming file and line): those of table.h; too few or too many columns; no label column; a label
 // never seen in training. Rows keep the file's order.
 #pragma once
@@ -36,7 +38,7 @@ struct Example {
 
 struct Dataset {
     std::vector<Example> examples;
-    bool has_labels = false;  // every example has one
+    bool has_labels = false;  // all examples, or none
     std::filesystem::path path;
     std::size_t skipped_rows = 0;  // short rows of QQP
     std::string columns;           // custom data, for people: "text 'review', label 'stars'; not read: 'id'"
@@ -58,7 +60,7 @@ struct ReadOptions {
 LabelSet labels_of(const std::filesystem::path& train_file, const ReadOptions& options);
 
 /// Reads a file. `labels` are those of training (or of the model); null: the task's own, or, for custom data, those
-/// found in this very file (train, validation) or none (test: labels are not read).
+/// found in this very file (train, validation) or none (test).
 Dataset read_dataset(const std::filesystem::path& path, const ReadOptions& options, const LabelSet* labels = nullptr);
 
 /// The column names that mark a header, for the documentation.

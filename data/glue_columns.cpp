@@ -81,7 +81,7 @@ Columns glue_columns(const Table& table, const Task& task, Split split) {
                    task.text_b_names.empty() ? "" : fmt::format(" and '{}'", fmt::join(task.text_b_names, "' or '")));
     }
     if (named->label < 0 && split != Split::test) {
-        user_error("{}: no label column ('{}') among {}; a file without labels can only be a test file", place,
+        user_error("{}: no label column ('{}') among {}; without labels it can only be predicted", place,
                    fmt::join(task.label_names, "' or '"), fmt::join(normalised_names(table), ", "));
     }
     return *named;

@@ -23,11 +23,11 @@ std::vector<fs::path> label_files_of(const fs::path& images) {
 }
 
 std::optional<fs::path> find_labels(const fs::path& images, Split split) {
+    if (split == Split::test) return std::nullopt;  // predictions need none
     const std::vector<fs::path> files = label_files_of(images);
     for (const fs::path& file : files) {
         if (fs::exists(file)) return file;
     }
-    if (split == Split::test) return std::nullopt;
     if (files.empty()) {
         user_error(
             "{}: by its name there is no telling where its labels are; call the two as MNIST's are called: "

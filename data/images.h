@@ -26,8 +26,8 @@ struct ImageSet {
     std::vector<std::int64_t> sample_shape() const { return {pixels.shape.begin() + 1, pixels.shape.end()}; }
 };
 
-/// The first `max_samples` of a file (-1: all). Throws UserError: what read_idx throws; other dimensions; no file of
-/// labels (but for Split::test); as many labels as images are not there.
+/// The first `max_samples` of a file (-1: all), for Split::test without labels. Throws UserError: what read_idx throws;
+/// other dimensions; no file of labels; as many labels as images are not there.
 ImageSet read_images(const std::filesystem::path& path, Split split, std::int64_t max_samples = -1);
 
 /// Throws UserError, naming file and image, for a label that is not below `classes`.

@@ -169,15 +169,16 @@ std::optional<double> LabelReader::find(std::string_view text) const {
     return static_cast<double>(found->second);
 }
 
-void LabelReader::reject(std::string_view text, const std::string& place) const {
-    if (labels_.regression) user_error("{}: label '{}' is not a number, as this regression needs", place, text);
+void LabelReader::reject(std::string_view text, const std::string& place, std::string_view remedy) const {
+    if (labels_.regression)
+        user_error("{}: label '{}' is not a number, as this regression needs.{}", place, text, remedy);
     const auto& names = labels_.names;
     const std::vector<std::string> shown(
         names.begin(), names.begin() + static_cast<std::ptrdiff_t>(std::min(names.size(), labels_in_message)));
     const std::string more =
         names.size() > shown.size() ? fmt::format(", and {} more", names.size() - shown.size()) : "";
-    user_error("{}: label '{}' was never seen in training; the labels are {}{}.{}", place, text, fmt::join(shown, ", "),
-               more, did_you_mean(text, names));
+    user_error("{}: label '{}' was never seen in training; the model's labels are {}{}.{}{}", place, text,
+               fmt::join(shown, ", "), more, did_you_mean(text, names), remedy);
 }
 
 }  // namespace strata::data

@@ -53,8 +53,9 @@ class LabelReader {
 
     /// Class index or value; nothing if the label is unknown or, for regression, not a finite number.
     std::optional<double> find(std::string_view text) const;
-    /// Throws UserError "place: label … was never seen in training; the labels are …".
-    [[noreturn]] void reject(std::string_view text, const std::string& place) const;
+    /// Throws UserError "place: label … was never seen in training; the model's labels are …", and what else may be
+    /// done.
+    [[noreturn]] void reject(std::string_view text, const std::string& place, std::string_view remedy = "") const;
 
     const LabelSet& labels() const { return labels_; }
 

@@ -38,6 +38,17 @@ void point_to_trained_model(const Config& config, const dist::Communicator& comm
                                    config.places.file, in_file->second, key, key, trained.string()));
 }
 
+/// The figures are called alike whichever file they are of, and a run's file may name one that is not meant.
+void say_what_is_measured(const Config& config, const Experiment& experiment, const dist::Communicator& communicator) {
+    const bool of_test = config.validation_file.empty();
+    for (const auto& set : experiment.validation) {
+        note(communicator, fmt::format("{}: measured as eval_*{}{}", set.corpus->path().string(), set.suffix,
+                                       of_test ? ", since no validation_file is named" : ""));
+    }
+    if (!of_test && !config.test_file.empty())
+        note(communicator, fmt::format("{}: not measured, since a validation_file is named", config.test_file));
+}
+
 Experiment load(const Config& given, bool needs_labels, dist::Communicator& communicator) {
     Config config = given;
     point_to_trained_model(config, communicator);
@@ -67,6 +78,7 @@ int run_evaluate(const Config& config, dist::MpiCommunicator& communicator) {
                                        config.places.file, in_file->second));
     }
     const Experiment experiment = load(config, true, communicator);
+    say_what_is_measured(config, experiment, communicator);
     const nlohmann::json results = evaluate_sets(config, experiment, communicator);
     dist::collectively(communicator, "writing the results", [&] {
         if (communicator.rank() != 0) return;

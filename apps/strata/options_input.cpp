@@ -44,7 +44,8 @@ void add_data_options(std::vector<Option>& all) {
     add("validation_file", &Config::validation_file, command_train | command_evaluate,
         "Data to evaluate on, in the same format")
         .free_to_change();
-    add("test_file", &Config::test_file, command_train | inference_commands, "Data to predict, labels optional")
+    add("test_file", &Config::test_file, command_train | inference_commands,
+        "Data to predict, its labels not read; evaluate: to measure where no validation_file is named")
         .free_to_change();
     add("input", &Config::input, command_tokenize, "Text, one input a line; '-' for standard input");
     add("encoding", &Config::encoding, data_commands | command_tokenize, "Encoding of the data files")

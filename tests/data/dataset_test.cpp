@@ -88,7 +88,8 @@ TEST(CustomTsv, AsksWhenTheFirstRowMayBeAHeader) {
     EXPECT_EQ(read("a.csv", "review,sentiment\ngood,pos\nbad,neg\n").size(), 2) << "CSV files have headers";
     EXPECT_EQ(read("a.csv", "good,pos\nbad,neg\nfine,pos\n").size(), 3) << "unless the first row's label comes again";
     EXPECT_THAT(error_of("a.tsv", "review\tsentiment\ngood\tpos\n", options_for(Split::validation), &polarity),
-                AllOf(HasSubstr("a.tsv:1: label 'sentiment' was never seen"), HasSubstr("--header true")));
+                HasSubstr("a.tsv:1: label 'sentiment' was never seen in training; the model's labels are neg, pos. If "
+                          "this row is a header, name its label column 'label' (or say --header true)."));
 }
 
 TEST(CustomTsv, PairsWithoutHeader) {
@@ -119,7 +120,11 @@ TEST(CustomColumns, AreSaid) {
                   .columns,
               "texts 'text' and 'text_pair', label 'label'");
     EXPECT_EQ(read("a.tsv", "a\t1\nb\t0\n").columns, "no header; text and label, like the first row");
-    EXPECT_EQ(read("a.csv", "text,label\na,1\n", options_for(Split::test)).columns, "text 'text'; not read: 'label'");
+    const auto to_predict = options_for(Split::test);
+    EXPECT_EQ(read("a.csv", "text,label\na,1\n", to_predict, &binary).columns, "text 'text'; not read: 'label'");
+    EXPECT_EQ(read("a.tsv", "a\t1\nb\t0\n", to_predict, &binary).columns,
+              "no header; text and label, like the first row; the label is not read");
+    EXPECT_EQ(read("a.tsv", "a\nb\n", to_predict, &binary).columns, "no header; one text a row, like the first");
 }
 
 TEST(CustomColumns, TheLabelOfTwoColumnsNeedsNoName) {
@@ -163,21 +168,33 @@ TEST(CustomTestFiles, MayHaveNoLabels) {
 
 TEST(CustomTestFiles, TellLabelsFromASecondText) {
     const auto options = options_for(Split::test);
-    EXPECT_THAT(lines_of(read("a.tsv", "one\tpos\ntwo\tneg\n", options, &polarity)), ElementsAre("one|-|1", "two|-|0"));
+    EXPECT_THAT(lines_of(read("a.tsv", "one\tpos\ntwo\tneg\n", options, &polarity)), ElementsAre("one|-|-", "two|-|-"));
     EXPECT_THAT(lines_of(read("a.tsv", "one\tother\ntwo\tmore\n", options, &polarity)),
                 ElementsAre("one|other|-", "two|more|-"));
-    EXPECT_THAT(lines_of(read("a.tsv", "one\t1\ntwo\t0\n", options, &binary)), ElementsAre("one|-|1", "two|-|0"));
-    EXPECT_THAT(lines_of(read("a.tsv", "one\t1\ntwo\t0\n", options)), ElementsAre("one|-|-", "two|-|-"))
-        << "no labels are wanted";
-    EXPECT_THAT(
-        error_of("a.tsv", "one\tpos\ntwo\tneg\nthree\tpso\n", options, &polarity),
-        HasSubstr("a.tsv:3: label 'pso' was never seen in training; the labels are neg, pos. Did you mean 'pos'?"));
+    EXPECT_THAT(lines_of(read("a.tsv", "one\t1\ntwo\t0\n", options, &binary)), ElementsAre("one|-|-", "two|-|-"));
+    EXPECT_THAT(lines_of(read("a.tsv", "one\t1\ntwo\t0\n", options)), ElementsAre("one|-|-", "two|-|-"));
 }
 
-TEST(CustomTestFiles, PartlyLabelledFilesCountAsUnlabelled) {
-    const Dataset dataset = read("a.csv", "text,label\na,1\nb,\nc,-1\n", options_for(Split::test), &binary);
-    EXPECT_THAT(lines_of(dataset), ElementsAre("a|-|1", "b|-|-", "c|-|-"));
+TEST(CustomTestFiles, HaveLabelsThatTheModelNeedNotKnow) {
+    const auto options = options_for(Split::test);
+    const Dataset dataset = read("a.csv", "text,label\na,1\nb,\nc,-1\nd,maybe\n", options, &binary);
+    EXPECT_THAT(lines_of(dataset), ElementsAre("a|-|-", "b|-|-", "c|-|-", "d|-|-"));
     EXPECT_FALSE(dataset.has_labels);
+    EXPECT_THAT(lines_of(read("a.tsv", "one\tpos\ntwo\tneg\nthree\tpso\n", options, &polarity)),
+                ElementsAre("one|-|-", "two|-|-", "three|-|-"));
+    EXPECT_THAT(lines_of(read("a.tsv", "one\t\ntwo\tneg\n", options, &polarity)), ElementsAre("one|-|-", "two|-|-"));
+}
+
+TEST(CustomTestFiles, AskWhenTheFirstRowMayBeAHeader) {
+    const std::string_view rows = "review\tsentiment\ngood\tpos\nbad\tneg\n";
+    ReadOptions options = options_for(Split::test);
+    EXPECT_THAT(error_of("a.tsv", rows, options, &polarity),
+                HasSubstr("a.tsv:1: label 'sentiment' was never seen in training; the model's labels are neg, pos. If "
+                          "this row is a header, say --header true; if it is data, --header false."));
+    options.header = true;
+    EXPECT_EQ(read("a.tsv", rows, options, &polarity).size(), 2);
+    options.header = false;
+    EXPECT_EQ(read("a.tsv", rows, options, &polarity).size(), 3);
 }
 
 TEST(CustomErrors, NameFileLineAndRemedy) {
@@ -193,7 +210,7 @@ TEST(CustomErrors, NameFileLineAndRemedy) {
     EXPECT_THAT(error_of("a.tsv", "sentence\nx\n"), HasSubstr("no column named 'label' among sentence."));
     EXPECT_THAT(error_of("a.csv", "idx,label\n1,0\n2,1\n"), HasSubstr("no text column among idx, label"));
     EXPECT_THAT(error_of("a.tsv", "good\t2\nbad\t0\n", options_for(Split::validation), &binary),
-                HasSubstr("a.tsv:1: label '2' was never seen in training; the labels are 0, 1."));
+                HasSubstr("a.tsv:1: label '2' was never seen in training; the model's labels are 0, 1."));
     EXPECT_THAT(error_of("a.tsv", "good\t1\nbad\t\n"), HasSubstr("a.tsv:2: the label is empty"));
     EXPECT_THAT(error_of("a.csv", "text,note,lable\na,b,1\n"), HasSubstr("Did you mean 'lable'?"));
 }

@@ -118,7 +118,8 @@ TEST(GlueQuirks, RefusesLabelsTheTaskDoesNotHave) {
     EXPECT_THAT(
         error_of("mnli", Split::validation, "a.jsonl",
                  "{\"premise\":\"a\",\"hypothesis\":\"b\",\"label\":\"entails\"}\n"),
-        HasSubstr("a.jsonl:1: label 'entails' was never seen in training; the labels are contradiction, entailment"));
+        HasSubstr(
+            "a.jsonl:1: label 'entails' was never seen in training; the model's labels are contradiction, entailment"));
     EXPECT_THAT(error_of("cola", Split::train, "a.tsv", "gj04\t2\t\tFine.\n"), HasSubstr("a.tsv:1: label '2'"));
     EXPECT_THAT(error_of("stsb", Split::train, "a.csv", "sentence1,sentence2,label\na,b,high\n"),
                 HasSubstr("a.csv:2: label 'high' is not a number"));
@@ -134,11 +135,15 @@ TEST(GlueQuirks, TrainingFilesMustHaveLabels) {
 
 TEST(GlueQuirks, ReadsLabelledTestFilesAndFilesWithoutHeader) {
     const Dataset labelled = read("sst2", Split::test, "a.tsv", "sentence\tlabel\ngood\t1\nbad\t0\n");
-    EXPECT_TRUE(labelled.has_labels);
+    EXPECT_FALSE(labelled.has_labels) << "a test file's are not read";
     EXPECT_THAT(texts_of(labelled), ElementsAre("good", "bad"));
+    EXPECT_THAT(texts_of(read("sst2", Split::test, "a.tsv", "sentence\tlabel\ngood\t7\nbad\t\n")),
+                ElementsAre("good", "bad"));
     for (const Split split : {Split::train, Split::validation, Split::test}) {
         const Dataset bare = read("sst2", split, "a.tsv", "good\t1\nbad\t0\n");
         EXPECT_THAT(texts_of(bare), ElementsAre("good", "bad"));
+        EXPECT_EQ(bare.has_labels, split != Split::test);
+        if (!bare.has_labels) continue;
         EXPECT_THAT(labels_in(bare), ElementsAre(1, 0));
     }
     EXPECT_THAT(texts_of(read("sst2", Split::test, "a.tsv", "0\tgood\n1\tbad\n")), ElementsAre("good", "bad"));

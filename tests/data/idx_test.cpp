@@ -123,6 +123,7 @@ TEST(Images, refuses_pairs_that_are_none) {
                     AllOf(HasSubstr("3 labels"), HasSubstr("2 images")));
     }
     const TemporaryFile not_labels("a-labels-idx1-ubyte", two_images());
+    EXPECT_FALSE(read_images(images.path(), Split::test).has_labels) << "nor are any looked at";
     EXPECT_THAT(user_error_of([&] { read_images(images.path(), Split::train); }), HasSubstr("3 dimensions"));
     EXPECT_THAT(user_error_of([&] { read_images(TemporaryFile("l-images-idx1", labels("\x03")).path(), Split::test); }),
                 HasSubstr("1 dimension;"));

@@ -9,6 +9,7 @@ namespace strata::data {
 namespace {
 
 using ::testing::ElementsAre;
+using ::testing::EndsWith;
 using ::testing::HasSubstr;
 
 std::vector<WrittenLabel> written(const std::vector<std::string_view>& texts) {
@@ -107,8 +108,10 @@ TEST(LabelReader, ListsTheKnownLabels) {
     const LabelReader reader({false, {"negative", "positive"}});
     const auto message = user_error_of([&] { reader.reject("postive", "dev.tsv:3"); });
     EXPECT_EQ(message,
-              "dev.tsv:3: label 'postive' was never seen in training; the labels are negative, positive. Did you mean "
-              "'positive'?");
+              "dev.tsv:3: label 'postive' was never seen in training; the model's labels are negative, positive. "
+              "Did you mean 'positive'?");
+    EXPECT_THAT(user_error_of([&] { reader.reject("sentiment", "dev.tsv:1", " Perhaps so."); }),
+                EndsWith("are negative, positive. Perhaps so."));
     std::vector<std::string> many;
     for (int i = 0; i < 50; ++i) many.push_back("class" + std::to_string(i));
     EXPECT_THAT(user_error_of([&] {

@@ -168,6 +168,57 @@ TEST_F(Inference, a_runs_file_is_said_to_name_the_model_that_the_run_began_with)
     EXPECT_THAT(run_strata(0, {"evaluate", "--config", of_no_run}).output, Not(HasSubstr("began with")));
 }
 
+TEST_F(Inference, evaluation_says_which_file_its_figures_are_of) {
+    const auto said = [](const std::vector<std::string>& files) {
+        const JobResult job = run_strata(0, with({"evaluate", "--model_name_or_path", model()}, files));
+        EXPECT_EQ(job.exit_code, 0) << job.output;
+        return job.output;
+    };
+    const std::string held_out = parity("test.tsv");
+    const std::string seen = parity("train.tsv");
+    EXPECT_THAT(said({"--validation_file", held_out}),
+                testing::AllOf(HasSubstr(held_out + ": measured as eval_*\n"), Not(HasSubstr("not measured"))));
+    EXPECT_THAT(said({"--test_file", seen}),
+                HasSubstr(seen + ": measured as eval_*, since no validation_file is named\n"));
+    EXPECT_THAT(said({"--validation_file", held_out, "--test_file", seen}),
+                testing::AllOf(HasSubstr(held_out + ": measured as eval_*\n"),
+                               HasSubstr(seen + ": not measured, since a validation_file is named\n")));
+}
+
+TEST(InferenceOfMnli, evaluation_says_which_figures_are_of_the_mismatched_file) {
+    const ScratchFolder scratch;
+    const std::string mnli = STRATA_FIXTURES "/data/glue/mnli/";
+    const std::string run = (scratch / "run").string();
+    const JobResult made = run_strata(0, {"train", "--model_name_or_path", parity("tiny_bert"), "--task_name", "mnli",
+                                          "--train_file", mnli + "train.tsv", "--output_dir", run, "--max_steps", "1",
+                                          "--ignore_mismatched_sizes", "--per_device_train_batch_size", "1"});
+    ASSERT_EQ(made.exit_code, 0) << made.output;
+    const JobResult job = run_strata(0, {"evaluate", "--model_name_or_path", run, "--task_name", "mnli",
+                                         "--validation_file", mnli + "dev_matched.tsv"});
+    EXPECT_THAT(job.output, testing::AllOf(HasSubstr("dev_matched.tsv: measured as eval_*\n"),
+                                           HasSubstr("dev_mismatched.tsv: measured as eval_*_mm\n")));
+}
+
+TEST_F(Inference, predictions_do_not_look_at_labels) {
+    std::string labelled = "text\tlabel\n";
+    std::string otherwise = labelled;
+    for (const char* text : {"a good film", "a bad film", "no film at all"}) {
+        labelled += std::string(text) + "\t1\n";
+        otherwise += std::string(text) + "\tmaybe\n";
+    }
+    const auto predicted = [](const std::string& file) {
+        const std::string out = (*scratch_ / "p.jsonl").string();
+        const JobResult job =
+            run_strata(2, {"predict", "--model_name_or_path", model(), "--test_file", file, "--output", out});
+        EXPECT_EQ(job.exit_code, 0) << job.output;
+        EXPECT_THAT(job.output, HasSubstr(file + ": text 'text'; not read: 'label'\n"));
+        return read_file(out);
+    };
+    const std::string of_known = predicted(scratch_->write("labelled.tsv", labelled));
+    EXPECT_EQ(predicted(scratch_->write("otherwise.tsv", otherwise)), of_known);
+    EXPECT_EQ(std::count(of_known.begin(), of_known.end(), '\n'), 3);
+}
+
 /// Said once, by the rank that writes.
 TEST_F(Inference, results_that_cannot_be_written_are_said_once_by_all_ranks) {
     const fs::path folder = *scratch_ / "taken";
