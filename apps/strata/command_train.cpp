@@ -53,6 +53,15 @@ void require_model_elsewhere(const Config& config) {
     }
 }
 
+/// What the run is, without how this start of it treats what lies in output_dir: a new run from the file, in another
+/// folder, would go on with what it finds there, or write over it.
+Config as_run_again(Config config) {
+    config.resume_from_checkpoint.clear();
+    config.overwrite_output_dir = false;
+    config.allow_changes = false;
+    return config;
+}
+
 /// Writes what was asked for before it is done: a run that dies has still said what it was.
 void begin_run(const Config& config, const RunDirectory& run, const optim::Plan& plan, const std::string& provenance,
                bool resumes, std::int64_t step) {
@@ -63,7 +72,7 @@ void begin_run(const Config& config, const RunDirectory& run, const optim::Plan&
         // "auto" with no checkpoint yet means from the start, whatever an attempt that saved nothing has left.
         run.start(config.overwrite_output_dir || config.resume_from_checkpoint == "auto");
     }
-    run.write_text(config_name, to_toml(config, command_train, true));
+    run.write_text(config_name, to_toml(as_run_again(config), command_train, true));
     run.write_text("plan.csv", optim::plan_csv(plan));
     run.write_text(plan_name, optim::plan_json(plan).dump() + "\n");
     run.write_text(provenance_name, provenance + "\n");

@@ -121,6 +121,28 @@ TEST(Resume, auto_starts_from_the_beginning_where_there_is_nothing) {
     EXPECT_EQ(read_lines(scratch / "run/metrics.jsonl").size(), 20u);
 }
 
+/// A run's file says what the run is, and not how one start of it treated what lay in its folder.
+TEST(Resume, leaves_a_file_that_begins_a_run_of_its_own) {
+    const ScratchFolder scratch;
+    const std::string file = (scratch / "run/config.toml").string();
+    const auto run = parity_run(2, scratch / "run");
+    expect_success(run_strata(2, with(run, {"--resume_from_checkpoint", "auto", "--allow_changes", "true"})));
+    const std::string other = (scratch / "other").string();
+    fs::create_directories(other);
+    fs::copy(scratch / "run/metrics.jsonl", other);  // a run that saved no checkpoint
+    const auto elsewhere = run_strata(2, {"train", "--config", file, "--output_dir", other});
+    EXPECT_EQ(elsewhere.exit_code, 2);
+    EXPECT_NE(elsewhere.output.find("holds another run"), std::string::npos) << elsewhere.output;
+    EXPECT_TRUE(fs::exists(scratch / "other/metrics.jsonl"));
+    const auto changed =
+        run_strata(2, {"train", "--config", file, "--resume_from_checkpoint", "auto", "--learning_rate", "7e-4"});
+    EXPECT_EQ(changed.exit_code, 2);
+    EXPECT_NE(changed.output.find("was made with another configuration"), std::string::npos) << changed.output;
+
+    expect_success(run_strata(2, with(run, {"--overwrite_output_dir", "true"})));
+    expect_success(run_strata(2, {"train", "--config", file, "--resume_from_checkpoint", "auto"}));
+}
+
 TEST(Resume, of_a_finished_run_keeps_what_it_said_of_its_training) {
     const ScratchFolder scratch;
     const auto run = with(parity_run(2, scratch / "run"), {"--resume_from_checkpoint", "auto"});
