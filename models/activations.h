@@ -23,7 +23,8 @@ struct BatchSize {
 struct StepMemory {
     std::int64_t element_bytes = sizeof(float);  ///< of the type that the network computes in
     bool gradients_in_place = true;  ///< they lie in memory already, as under ZeRO stage 1 (models/packed_linear.h)
-    bool recomputes = false;         ///< layers keep their inputs alone (models/recomputed.h)
+    /// Layers keep their inputs alone (models/recomputed.h). What they keep of attention on a GPU is not counted.
+    bool recomputes = false;
 };
 
 /// Whether the parameter of this name trains.

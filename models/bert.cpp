@@ -202,10 +202,12 @@ torch::Tensor BertModel::first_tokens(const PackedInput& input, const ForwardCon
     for (const auto& layer : layers) {
         how.reads(*layer);
         const bool first_only = !how.whole && layer == layers.back();
-        const auto part = [layer, first_only, its_context = context.within(*layer)](const torch::Tensor& in) {
+        ForwardContext its_context = context.within(*layer);
+        if (how.recomputes) its_context.attention.kept = std::make_shared<AttentionOutcome>();
+        const auto part = [layer, first_only, its_context](const torch::Tensor& in) {
             return first_only ? layer->first_tokens(in, its_context) : layer->forward(in, its_context);
         };
-        x = how.recomputes ? recomputed({part, trains(*layer), layer->attention->self->dropout > 0}, x) : part(x);
+        x = how.recomputes ? recomputed({part, trains(*layer)}, x) : part(x);
     }
     return how.whole ? first_rows(x, *context.layout) : x;
 }
@@ -229,10 +231,6 @@ NamedTensors BertForSequenceClassification::named_parameter_list() const {
 
 bool BertForSequenceClassification::has_fixed_calls() const {
     return fused_attention_takes(config_.hidden_size / config_.num_attention_heads);
-}
-
-bool BertForSequenceClassification::has_fixed_recomputed_calls() const {
-    return config_.attention_probs_dropout_prob == 0;
 }
 
 FolderWriter BertForSequenceClassification::folder_writer(const std::filesystem::path& tokenizer_source) const {

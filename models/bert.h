@@ -40,7 +40,6 @@ class BertForSequenceClassification : public torch::nn::Module, public Model {
     NamedTensors named_parameter_list() const override;
 
     bool has_fixed_calls() const override;
-    bool has_fixed_recomputed_calls() const override;
 
     /// hf_folder.h's save_model.
     FolderWriter folder_writer(const std::filesystem::path& tokenizer_source) const override;

@@ -1,13 +1,15 @@
 #include "models/fused_attention.h"
 
 #include <ATen/Context.h>
+#include <ATen/ops/_flash_attention_backward.h>
 #include <ATen/ops/_flash_attention_forward.h>
 #include <ATen/ops/_scaled_dot_product_efficient_attention.h>
 #include <ATen/ops/_scaled_dot_product_efficient_attention_backward.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include <array>
 #include <mutex>
-#include <tuple>
+#include <utility>
 
 namespace strata::models {
 namespace {
@@ -15,17 +17,59 @@ namespace {
 constexpr std::int64_t attention_site = -2;  // of all calls of a step together
 constexpr std::int64_t widest_flash_head = 256;
 
-torch::Tensor flash_attention(const torch::Tensor& q, const torch::Tensor& k, const torch::Tensor& v,
-                              std::int64_t heads, const PackedLayout& layout, double probability) {
-    const torch::Tensor offsets = layout.on(q.device()).borders;
-    const bool first_only = q.size(0) != layout.rows();
-    const torch::Tensor query_offsets = first_only ? torch::arange(layout.sequences() + 1, offsets.options()) : offsets;
-    const auto by_head = [heads](const torch::Tensor& packed) { return packed.view({packed.size(0), heads, -1}); };
-    const auto outcome = at::_flash_attention_forward(by_head(q), by_head(k), by_head(v), query_offsets, offsets,
-                                                      first_only ? 1 : layout.longest, layout.longest, probability,
-                                                      /*is_causal=*/false, /*return_debug_mask=*/false);
-    return std::get<0>(outcome).view(q.sizes());
+/// All of a call but its tensors.
+struct Call : torch::CustomClassHolder {
+    std::int64_t heads = 0;
+    LayoutPointer layout;
+    double probability = 0.0;
+};
+
+/// Gradients of queries, keys and values.
+using Gradients = std::array<torch::Tensor, 3>;
+
+// ---- flash attention: [T, heads, d] with borders ----
+
+bool flash_takes(const torch::Tensor& q, std::int64_t heads) {
+    return c10::isReducedFloatingType(q.scalar_type()) && q.size(1) / heads <= widest_flash_head;
 }
+
+/// Borders of the queries' sequences and of the keys', and how long the longest are.
+struct Borders {
+    Borders(const Call& call, const torch::Tensor& q) : keys(call.layout->on(q.device()).borders) {
+        const bool first_only = q.size(0) != call.layout->rows();
+        queries = first_only ? torch::arange(call.layout->sequences() + 1, keys.options()) : keys;
+        longest_keys = call.layout->longest;
+        longest_queries = first_only ? 1 : longest_keys;
+    }
+    torch::Tensor queries, keys;
+    std::int64_t longest_queries = 0, longest_keys = 0;
+};
+
+torch::Tensor by_head(const torch::Tensor& packed, std::int64_t heads) {
+    return packed.view({packed.size(0), heads, -1});
+}
+
+AttentionOutcome flash_forward(const Call& call, const torch::Tensor& q, const torch::Tensor& k,
+                               const torch::Tensor& v) {
+    const Borders borders(call, q);
+    const auto [out, log_sum_exp, seed, offset, debug] = at::_flash_attention_forward(
+        by_head(q, call.heads), by_head(k, call.heads), by_head(v, call.heads), borders.queries, borders.keys,
+        borders.longest_queries, borders.longest_keys, call.probability, /*is_causal=*/false,
+        /*return_debug_mask=*/false);
+    return {out.view(q.sizes()), log_sum_exp, seed, offset};
+}
+
+Gradients flash_backward(const Call& call, const torch::Tensor& grad, const torch::Tensor& q, const torch::Tensor& k,
+                         const torch::Tensor& v, const AttentionOutcome& made) {
+    const Borders borders(call, q);
+    const auto [grad_q, grad_k, grad_v] = at::_flash_attention_backward(
+        by_head(grad, call.heads), by_head(q, call.heads), by_head(k, call.heads), by_head(v, call.heads),
+        by_head(made.out, call.heads), made.log_sum_exp, borders.queries, borders.keys, borders.longest_queries,
+        borders.longest_keys, call.probability, /*is_causal=*/false, made.seed, made.offset);
+    return {grad_q.view(q.sizes()), grad_k.view(k.sizes()), grad_v.view(v.sizes())};
+}
+
+// ---- memory-efficient attention: [B, heads, length, d] with a mask ----
 
 /// Rows of sequences as memory-efficient attention has them: [B, heads, length, d], or [B, heads, 1, d] of sequences'
 /// first rows alone.
@@ -50,35 +94,59 @@ struct Padding {
     std::int64_t heads;
 };
 
-class EfficientAttention : public torch::autograd::Function<EfficientAttention> {
+AttentionOutcome efficient_forward(const Call& call, const torch::Tensor& q, const torch::Tensor& k,
+                                   const torch::Tensor& v) {
+    const Padding padding{call.layout->padded_on(q.device()), call.heads};
+    const torch::Tensor queries = padding.padded(q);
+    const auto [padded, log_sum_exp, seed, offset] = at::_scaled_dot_product_efficient_attention(
+        queries, padding.padded(k), padding.padded(v), padding.mask(queries), /*compute_log_sumexp=*/true,
+        call.probability);
+    return {padding.packed(padded), log_sum_exp, seed, offset};
+}
+
+Gradients efficient_backward(const Call& call, const torch::Tensor& grad, const torch::Tensor& q,
+                             const torch::Tensor& k, const torch::Tensor& v, const AttentionOutcome& made) {
+    const Padding padding{call.layout->padded_on(q.device()), call.heads};
+    const torch::Tensor queries = padding.padded(q);
+    const auto [grad_q, grad_k, grad_v, grad_mask] = at::_scaled_dot_product_efficient_attention_backward(
+        padding.padded(grad), queries, padding.padded(k), padding.padded(v), padding.mask(queries),
+        padding.padded(made.out), made.log_sum_exp, made.seed, made.offset, call.probability,
+        {true, true, true, false});
+    return {padding.packed(grad_q), padding.packed(grad_k), padding.packed(grad_v)};
+}
+
+class FusedAttention : public torch::autograd::Function<FusedAttention> {
   public:
     static torch::Tensor forward(torch::autograd::AutogradContext* context, const torch::Tensor& q,
-                                 const torch::Tensor& k, const torch::Tensor& v, const PaddedRows& rows,
-                                 std::int64_t heads, double probability) {
-        const Padding padding{rows, heads};
-        const torch::Tensor queries = padding.padded(q);
-        const auto [padded, log_sum_exp, seed, offset] = at::_scaled_dot_product_efficient_attention(
-            queries, padding.padded(k), padding.padded(v), padding.mask(queries), /*compute_log_sumexp=*/true,
-            probability);
-        const torch::Tensor out = padding.packed(padded);
-        context->save_for_backward({q, k, v, out, log_sum_exp, seed, offset, rows.slots, rows.mask});
-        context->saved_data["length"] = rows.length;
-        context->saved_data["heads"] = heads;
-        context->saved_data["probability"] = probability;
-        return out;
+                                 const torch::Tensor& k, const torch::Tensor& v, const c10::intrusive_ptr<Call>& call,
+                                 const KeptAttention& kept) {
+        const AttentionOutcome made = outcome(*call, q, k, v, kept);
+        context->save_for_backward({q, k, v, made.out, made.log_sum_exp, made.seed, made.offset});
+        context->saved_data["call"] = torch::IValue::make_capsule(call);
+        return made.out;
     }
 
     static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
                                                    const torch::autograd::variable_list& grads) {
         const auto saved = context->get_saved_variables();
-        const Padding padding{{context->saved_data["length"].toInt(), saved[7], saved[8]},
-                              context->saved_data["heads"].toInt()};
-        const torch::Tensor queries = padding.padded(saved[0]);
-        const auto [grad_q, grad_k, grad_v, grad_mask] = at::_scaled_dot_product_efficient_attention_backward(
-            padding.padded(grads[0].contiguous()), queries, padding.padded(saved[1]), padding.padded(saved[2]),
-            padding.mask(queries), padding.padded(saved[3]), saved[4], saved[5], saved[6],
-            context->saved_data["probability"].toDouble(), {true, true, true, false});
-        return {padding.packed(grad_q), padding.packed(grad_k), padding.packed(grad_v), {}, {}, {}};
+        const torch::Tensor &q = saved[0], &k = saved[1], &v = saved[2];
+        const AttentionOutcome made{saved[3], saved[4], saved[5], saved[6]};
+        const auto capsule = context->saved_data["call"].toCapsule();
+        const auto& call = static_cast<const Call&>(*capsule);
+        const auto& of = flash_takes(q, call.heads) ? flash_backward : efficient_backward;
+        const auto [grad_q, grad_k, grad_v] = of(call, grads[0].contiguous(), q, k, v, made);
+        return {grad_q, grad_k, grad_v, {}, {}};
+    }
+
+  private:
+    static AttentionOutcome outcome(const Call& call, const torch::Tensor& q, const torch::Tensor& k,
+                                    const torch::Tensor& v, const KeptAttention& kept) {
+        // Taken, not shared: an output that knows its graph must not be held by what the graph holds.
+        if (kept && kept->out.defined()) return std::exchange(*kept, {});
+        const auto& of = flash_takes(q, call.heads) ? flash_forward : efficient_forward;
+        const AttentionOutcome made = of(call, q, k, v);
+        if (kept) *kept = made;
+        return made;
     }
 };
 
@@ -101,12 +169,13 @@ bool fused_attention_can(const torch::Tensor& q, std::int64_t heads) {
 }
 
 torch::Tensor fused_attention(const torch::Tensor& q, const torch::Tensor& k, const torch::Tensor& v,
-                              std::int64_t heads, const PackedLayout& layout,
-                              const std::optional<DropoutSite>& dropout) {
-    const double probability = dropout ? dropout->probability : 0.0;
-    if (c10::isReducedFloatingType(q.scalar_type()) && q.size(1) / heads <= widest_flash_head)
-        return flash_attention(q, k, v, heads, layout, probability);
-    return EfficientAttention::apply(q, k, v, layout.padded_on(q.device()), heads, probability);
+                              std::int64_t heads, const LayoutPointer& layout,
+                              const std::optional<DropoutSite>& dropout, const KeptAttention& kept) {
+    const auto call = c10::make_intrusive<Call>();
+    call->heads = heads;
+    call->layout = layout;
+    call->probability = dropout ? dropout->probability : 0.0;
+    return FusedAttention::apply(q, k, v, call, kept);
 }
 
 }  // namespace strata::models

@@ -11,6 +11,7 @@
 // Dropout is the operators' own: a Philox stream that whoever trains seeds once a step (seed_fused_attention), each
 // call drawing on where the one before has ended. So no generator's state need be saved and a run repeats itself, and
 // calls that were captured in a CUDA graph draw the same in a replay, where a generator cannot be seeded between them.
+// A layer that is computed again (recomputed.h) has its attention once all the same: what the operator made is kept.
 // But unlike packed_attention's other paths, a mask depends on how the batch is cut; and their backward passes add in
 // no fixed order. So a deterministic training does without them (Model::set_ordered_sums).
 #pragma once
@@ -18,6 +19,7 @@
 #include <torch/types.h>
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 
 #include "models/dropout.h"
@@ -35,9 +37,19 @@ bool fused_attention_takes(std::int64_t head_size);
 /// Whether they take such tensors [T, heads * d]: on a GPU, fp32 or 16-bit, with such heads.
 bool fused_attention_can(const torch::Tensor& q, std::int64_t heads);
 
+/// All that an operator makes of queries, keys and values.
+struct AttentionOutcome {
+    torch::Tensor out;           // as the queries are
+    torch::Tensor log_sum_exp;   // fp32, as the operator has it
+    torch::Tensor seed, offset;  // of its masks, as the operator has them
+};
+
+/// What the first of two calls with equal inputs leaves to the second, which takes it and calls no operator.
+using KeptAttention = std::shared_ptr<AttentionOutcome>;
+
 /// As packed_attention. Differentiable.
 torch::Tensor fused_attention(const torch::Tensor& q, const torch::Tensor& k, const torch::Tensor& v,
-                              std::int64_t heads, const PackedLayout& layout,
-                              const std::optional<DropoutSite>& dropout);
+                              std::int64_t heads, const LayoutPointer& layout,
+                              const std::optional<DropoutSite>& dropout, const KeptAttention& kept = nullptr);
 
 }  // namespace strata::models

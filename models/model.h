@@ -96,8 +96,6 @@ class Model {
     /// Whether a pass on a GPU makes the same calls for all batches of one shape, and reads from memory
     /// what differs: then it can be captured in a CUDA graph.
     virtual bool has_fixed_calls() const { return false; }
-    /// Whether that is so of a pass that recomputes, too: one that draws from LibTorch's generator sets it back.
-    virtual bool has_fixed_recomputed_calls() const { return false; }
 
   protected:
     /// What `part` (a module of torch's) has is about to be read.

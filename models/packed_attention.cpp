@@ -10,7 +10,6 @@
 #include "core/error.h"
 #include "models/attention_kernel.h"
 #include "models/dropout_mix.h"
-#include "models/fused_attention.h"
 #include "models/kernel_data.h"
 #include "models/parallel.h"
 
@@ -225,7 +224,7 @@ torch::Tensor packed_attention(const torch::Tensor& q, const torch::Tensor& k, c
         return packed_attention(widened(q), widened(k), widened(v), heads, layout, dropout, paths).to(q.scalar_type());
     }
     if (paths.fused && fused_attention_can(q, heads))
-        return fused_attention(q.contiguous(), k.contiguous(), v.contiguous(), heads, *layout, dropout);
+        return fused_attention(q.contiguous(), k.contiguous(), v.contiguous(), heads, layout, dropout, paths.kept);
     const bool first_only = q.size(0) != layout->rows();
     return PackedAttention::apply(q.contiguous(), k.contiguous(), v.contiguous(),
                                   make_plan(heads, layout, first_only, dropout, paths.short_limit, kernel_can(q)));

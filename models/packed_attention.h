@@ -16,6 +16,7 @@
 #include <optional>
 
 #include "models/dropout.h"
+#include "models/fused_attention.h"
 #include "models/packed_input.h"
 
 namespace strata::models {
@@ -29,6 +30,7 @@ inline constexpr std::int64_t short_sequence_limit = 512;
 struct AttentionPaths {
     bool fused = true;  ///< the fused operators: not where masks must be the CPU's and sums must have one order
     std::int64_t short_limit = short_sequence_limit;
+    KeptAttention kept = {};  ///< of the fused operators, where the call is made twice
 };
 
 /// Differentiable in q, k and v. Head size must divide the width: STRATA_CHECK.

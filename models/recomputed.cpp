@@ -1,10 +1,8 @@
 #include "models/recomputed.h"
 
-#include <ATen/Context.h>
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/csrc/autograd/custom_function.h>
 
-#include <mutex>
 #include <utility>
 
 namespace strata::models {
@@ -15,22 +13,6 @@ struct Kept : torch::CustomClassHolder {
     RecomputedPart part;
 };
 
-/// How far the generator has come from which LibTorch's own operators draw on a GPU (fused_attention.h). On the CPU
-/// nothing draws.
-std::int64_t place_of_generator(const RecomputedPart& part, torch::Device device) {
-    if (!part.draws || !device.is_cuda()) return 0;
-    auto generator = at::globalContext().defaultGenerator(device);
-    const std::lock_guard lock(generator.mutex());
-    return static_cast<std::int64_t>(generator.get_offset());
-}
-
-void set_generator(const RecomputedPart& part, torch::Device device, std::int64_t place) {
-    if (!part.draws || !device.is_cuda()) return;
-    auto generator = at::globalContext().defaultGenerator(device);
-    const std::lock_guard lock(generator.mutex());
-    generator.set_offset(static_cast<std::uint64_t>(place));
-}
-
 class Recomputed : public torch::autograd::Function<Recomputed> {
   public:
     /// `anchor` wants a gradient in the parameters' place, who are not inputs: backward must come by though x wants
@@ -39,7 +21,6 @@ class Recomputed : public torch::autograd::Function<Recomputed> {
                                  const torch::Tensor& /*anchor*/, const c10::intrusive_ptr<Kept>& kept) {
         context->save_for_backward({x});
         context->saved_data["kept"] = torch::IValue::make_capsule(kept);
-        context->saved_data["drawn"] = place_of_generator(kept->part, x.device());
         return kept->part.of(x);
     }
 
@@ -50,11 +31,7 @@ class Recomputed : public torch::autograd::Function<Recomputed> {
         const auto capsule = context->saved_data["kept"].toCapsule();
         {
             const torch::AutoGradMode with_graph(true);
-            const RecomputedPart& part = static_cast<const Kept&>(*capsule).part;
-            const std::int64_t drawn = place_of_generator(part, x.device());
-            set_generator(part, x.device(), context->saved_data["drawn"].toInt());
-            const torch::Tensor out = part.of(x);
-            set_generator(part, x.device(), drawn);
+            const torch::Tensor out = static_cast<const Kept&>(*capsule).part.of(x);
             // Leaves the parameters' gradients where every backward pass does.
             torch::autograd::backward({out}, {grads[0]});
         }

@@ -31,16 +31,14 @@ models::FixedInput with_dummies(models::FixedInput input, std::int64_t rows) {
 
 }  // namespace
 
-std::string why_passes_are_direct(const Config& config, const models::Model& model) {
+std::string why_passes_are_direct(const models::Model& model) {
     if (!model.has_fixed_calls()) return "LibTorch has no fused attention for this network";
-    if (config.gradient_checkpointing && !model.has_fixed_recomputed_calls())
-        return "gradient_checkpointing draws attention's dropout twice (attention_probs_dropout_prob is not 0)";
     if (!has_pass_recordings()) return "this strata was built without LibTorch's CUDA half";
     return "";
 }
 
 bool captures_passes(const Config& config, const models::Model& model) {
-    return captures_updates(config, device_of(model)) && why_passes_are_direct(config, model).empty();
+    return captures_updates(config, device_of(model)) && why_passes_are_direct(model).empty();
 }
 
 CapturedPasses::CapturedPasses(const Experiment& experiment, std::int64_t per_device, dist::GroupStorage& storage,

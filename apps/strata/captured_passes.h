@@ -22,7 +22,7 @@
 namespace strata::app {
 
 /// Why a run with --cuda_graph true captures updates alone, and makes its passes directly; empty: it captures both.
-std::string why_passes_are_direct(const Config& config, const models::Model& model);
+std::string why_passes_are_direct(const models::Model& model);
 
 /// Whether this run captures its passes. As captures_updates() (device.h).
 bool captures_passes(const Config& config, const models::Model& model);

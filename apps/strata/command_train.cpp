@@ -195,7 +195,7 @@ int run_train(const Config& given, dist::MpiCommunicator& communicator) {
     say(communicator, optim::plan_table(plan, model_costs(config, plan, experiment.train->size())));
     if (!device.is_cpu()) say(communicator, fmt::format("device: {}, one a rank", device_text(device)));
     if (captures_updates(config, device)) {
-        const std::string direct = why_passes_are_direct(config, experiment.model());
+        const std::string direct = why_passes_are_direct(experiment.model());
         say(communicator, direct.empty() ? "CUDA graphs: of passes, their batches padded to few shapes, and of updates"
                                          : "CUDA graphs: of updates alone, since " + direct);
     }

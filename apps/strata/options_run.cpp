@@ -58,8 +58,8 @@ void add_run_options(std::vector<Option>& all) {
     add("overlap_comm", &Config::overlap_comm, plan_commands, "Send gradients while the backward pass makes them")
         .free_to_change();
     add("gradient_checkpointing", &Config::gradient_checkpointing, plan_commands,
-        "Keep each layer's input alone for the backward pass, which computes the layer again: the same bits, "
-        "less memory, about a third more time")
+        "Keep each layer's input alone for the backward pass, which computes the layer again (on a GPU all but "
+        "attention): the same bits, less memory, about a third more time")
         .free_to_change();
     add("deterministic", &Config::deterministic, plan_commands,
         "The same bits on any number of ranks, with the same micro_batches and threads a rank");

@@ -1,6 +1,6 @@
 // LibTorch's fused attention operators on the CPU, where it has none: after the checks that LibTorch 2.11 makes on a
-// GPU (aten/src/ATen/native/transformers/cuda), the definition in double. Between forward and backward are LibTorch's
-// own derivatives. Masks come from the CPU's generator.
+// GPU (aten/src/ATen/native/transformers/cuda), the definition in double. Masks come from the CPU's
+// generator.
 #include "tests/models/fused_attention_stand_in.h"
 
 #include <ATen/CPUGeneratorImpl.h>

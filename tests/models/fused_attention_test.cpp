@@ -53,9 +53,10 @@ class FusedAttention : public ::testing::TestWithParam<torch::DeviceType> {
         return x.to(torch::TensorOptions(type).device(device_)).requires_grad_();
     }
     torch::Tensor attend(const torch::Tensor& q, const torch::Tensor& k, const torch::Tensor& v,
-                         const LayoutPointer& layout, const std::optional<DropoutSite>& dropout = std::nullopt) const {
-        if (device_.is_cuda()) return packed_attention(q, k, v, heads, layout, dropout);
-        return fused_attention(q, k, v, heads, *layout, dropout);
+                         const LayoutPointer& layout, const std::optional<DropoutSite>& dropout = std::nullopt,
+                         const KeptAttention& kept = nullptr) const {
+        if (device_.is_cuda()) return packed_attention(q, k, v, heads, layout, dropout, {.kept = kept});
+        return fused_attention(q, k, v, heads, layout, dropout, kept);
     }
     /// The CPU's generator gives the stand-ins' numbers.
     void seed(std::int64_t step) const {
@@ -178,6 +179,38 @@ TEST_P(FusedAttention, DropsTheSameInBothDirections) {
             const double size = whole.norm().item<double>();
             EXPECT_NEAR(by_values.sum().item<double>(), whole.sum().item<double>(), 10 * kind.tolerance() * size)
                 << kind.type;
+        }
+    }
+}
+
+/// As a layer that is computed again makes its calls.
+TEST_P(FusedAttention, TakesWhatTheFirstOfTwoCallsHasLeft) {
+    for (const Kind& kind : kinds) {
+        for (const bool first_only : {false, true}) {
+            const LayoutPointer layout = layout_of({40, 64, 3, 100});
+            Inputs inputs(layout, kind.head_size, kind.type);
+            if (first_only) inputs.q = inputs.q.narrow(0, 0, layout->sequences());
+            const torch::Tensor weights = random_tensor(inputs.q.sizes(), 4);
+            const std::vector<torch::Tensor> there = {
+                this->there(inputs.q, kind.type), this->there(inputs.k, kind.type), this->there(inputs.v, kind.type)};
+            const auto by = [&](const KeptAttention& kept) {
+                return results(there, weights, [&](auto q, auto k, auto v) {
+                    return attend(q, k, v, layout, DropoutSite{key, 1, 0.4}, kept);
+                });
+            };
+            seed(1);
+            const auto expected = by(nullptr);
+            seed(1);
+            const auto kept = std::make_shared<AttentionOutcome>();
+            {
+                const torch::NoGradGuard no_grad;
+                const torch::Tensor first =
+                    attend(there[0], there[1], there[2], layout, DropoutSite{key, 1, 0.4}, kept);
+                ASSERT_TRUE(torch::equal(first, kept->out));
+            }
+            seed(2);
+            expect_equal(by(kept), expected, kind);
+            EXPECT_FALSE(kept->out.defined() || kept->log_sum_exp.defined()) << "held longer than needed";
         }
     }
 }
