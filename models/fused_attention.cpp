@@ -144,7 +144,7 @@ class FusedAttention : public torch::autograd::Function<FusedAttention> {
         // Taken, not shared: an output that knows its graph must not be held by what the graph holds.
         if (kept && kept->out.defined()) return std::exchange(*kept, {});
         const auto& of = flash_takes(q, call.heads) ? flash_forward : efficient_forward;
-        const AttentionOutcome made = of(call, q, k, v);
+        AttentionOutcome made = of(call, q, k, v);
         if (kept) *kept = made;
         return made;
     }

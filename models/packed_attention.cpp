@@ -180,7 +180,7 @@ class PackedAttention : public torch::autograd::Function<PackedAttention> {
     static torch::Tensor forward(torch::autograd::AutogradContext* context, const torch::Tensor& q,
                                  const torch::Tensor& k, const torch::Tensor& v, const c10::intrusive_ptr<Plan>& plan) {
         RECORD_USER_SCOPE("PackedAttention");
-        const torch::Tensor out = torch::empty_like(q);
+        torch::Tensor out = torch::empty_like(q);
         const torch::Tensor log_sum_exp = torch::empty({plan->heads, q.size(0)}, q.options().dtype(arithmetic_of(q)));
         if (!plan->begins.empty()) {
             for_kernel_type(q, [&](auto type) { forward_short<decltype(type)>(*plan, q, k, v, out, log_sum_exp); });

@@ -177,7 +177,7 @@ void TrainStep::keep_outputs(Samples batch, const std::vector<MicroBatch>& own, 
     const PhaseTimer timer(work.forward_seconds);
     std::vector<Samples> parts;
     for (const MicroBatch& part : own) {
-        if (!part.samples.empty()) parts.push_back(part.samples);
+        if (!part.samples.empty()) parts.emplace_back(part.samples);
     }
     work.backbone_samples = frozen_outputs_.keep(batch, parts);
 }
@@ -191,7 +191,7 @@ torch::Tensor TrainStep::passes_of_fixed_shape(std::int64_t step, StepWork& work
     communicator_.activity().enter_part("forward and backward");
     keep_outputs(batch, own, work);
     const PhaseTimer timer(work.forward_seconds);
-    const torch::Tensor loss = passes_->make(batch, dealt, communicator_.rank(), dropout_key(step),
+    torch::Tensor loss = passes_->make(batch, dealt, communicator_.rank(), dropout_key(step),
                                              frozen_outputs_.on() ? &frozen_outputs_ : nullptr);
     communicator_.activity().enter_part("optimizer");
     return loss;
