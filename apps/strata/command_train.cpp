@@ -69,8 +69,16 @@ void begin_run(const Config& config, const RunDirectory& run, const optim::Plan&
         run.resume(step);
     } else {
         require_model_elsewhere(config);
-        // "auto" with no checkpoint yet means from the start, whatever an attempt that saved nothing has left.
-        run.start(config.overwrite_output_dir || config.resume_from_checkpoint == "auto");
+        // "auto" with no checkpoint yet means from the start, whatever an attempt that saved nothing has left; but a
+        // trained model is no attempt.
+        const bool from_start = config.resume_from_checkpoint == "auto";
+        if (from_start && run.finished()) {
+            user_error(
+                "output_dir {}: holds a finished run without checkpoints, from which none can go on. Start over: "
+                "--overwrite_output_dir true in place of --resume_from_checkpoint; or name another folder",
+                config.output_dir);
+        }
+        run.start(config.overwrite_output_dir || from_start);
     }
     run.write_text(config_name, to_toml(as_run_again(config), command_train, true));
     run.write_text("plan.csv", optim::plan_csv(plan));

@@ -80,6 +80,10 @@ void RunDirectory::write_results(const std::string& name, const nlohmann::json& 
     write_text(all_results_name, all.dump(4) + "\n");
 }
 
+bool RunDirectory::finished() const {
+    return fs::exists(path_ / "train_results.json");
+}
+
 nlohmann::json RunDirectory::results(const std::string& name) const {
     return object_if_there(path_ / (name + "_results.json"));
 }

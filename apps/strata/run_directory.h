@@ -40,6 +40,9 @@ class RunDirectory {
     /// Writes NAME_results.json and merges the values into all_results.json.
     void write_results(const std::string& name, const nlohmann::json& values) const;
 
+    /// Whether a training has come to its end here.
+    bool finished() const;
+
     /// What was written so; an empty object where nothing was, or no JSON is.
     nlohmann::json results(const std::string& name) const;
 

@@ -170,6 +170,18 @@ TEST(Resume, of_a_finished_run_keeps_what_it_said_of_its_training) {
     EXPECT_FALSE(results.contains("train_runtime")) << results;
 }
 
+TEST(Resume, auto_leaves_a_finished_run_without_checkpoints_alone) {
+    const ScratchFolder scratch;
+    const auto run = with(parity_run(1, scratch / "run"), {"--save_strategy", "no"});
+    expect_success(run_strata(1, run));
+    const JobResult again = run_strata(1, with(run, {"--resume_from_checkpoint", "auto"}));
+    EXPECT_EQ(again.exit_code, 2);
+    EXPECT_NE(again.output.find("holds a finished run without checkpoints"), std::string::npos) << again.output;
+    EXPECT_TRUE(fs::exists(scratch / "run/model.safetensors"));
+    fs::remove(scratch / "run/train_results.json");  // as if it had died
+    expect_success(run_strata(1, with(run, {"--resume_from_checkpoint", "auto"})));
+}
+
 TEST(Resume, auto_passes_over_a_damaged_checkpoint_and_says_so) {
     const ScratchFolder scratch;
     expect_success(run_strata(2, noisy_run(2, scratch / "run")));
