@@ -192,7 +192,7 @@ torch::Tensor TrainStep::passes_of_fixed_shape(std::int64_t step, StepWork& work
     keep_outputs(batch, own, work);
     const PhaseTimer timer(work.forward_seconds);
     torch::Tensor loss = passes_->make(batch, dealt, communicator_.rank(), dropout_key(step),
-                                             frozen_outputs_.on() ? &frozen_outputs_ : nullptr);
+                                       frozen_outputs_.on() ? &frozen_outputs_ : nullptr);
     communicator_.activity().enter_part("optimizer");
     return loss;
 }
