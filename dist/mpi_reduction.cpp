@@ -77,7 +77,7 @@ std::size_t peers_bytes(const MpiPeers& peers, std::int64_t elements, ElementTyp
 
 }  // namespace
 
-MpiReduction::MpiReduction(Speaker speaker, std::shared_ptr<ScratchPool> pool, const MpiPeers& peers,
+MpiReduction::MpiReduction(Speaker speaker, const std::shared_ptr<ScratchPool>& pool, const MpiPeers& peers,
                            std::vector<ReducedPiece> pieces, ElementType type, bool gathers)
     : speaker_(std::move(speaker)),
       peers_(peers),

@@ -38,7 +38,7 @@ struct ReducedPiece {
 /// all-reduce leaves as soon as progress() or wait() finds the first one done.
 class MpiReduction final : public Operation {
   public:
-    MpiReduction(Speaker speaker, std::shared_ptr<ScratchPool> pool, const MpiPeers& peers,
+    MpiReduction(Speaker speaker, const std::shared_ptr<ScratchPool>& pool, const MpiPeers& peers,
                  std::vector<ReducedPiece> pieces, ElementType type, bool gathers);
     ~MpiReduction() override;
     MpiReduction(const MpiReduction&) = delete;
