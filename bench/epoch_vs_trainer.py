@@ -21,7 +21,7 @@ import sys
 import tempfile
 import time
 
-from record import ROOT, Record, load, mpirun, ratio_text, ratios, spread
+from record import ROOT, Record, grouped_by_length, load, mpirun, ratio_text, ratios, spread
 
 BATCH, LEARNING_RATE, WEIGHT_DECAY, WARMUP, MAX_LENGTH, SEED = 32, 5e-5, 0.01, 0.06, 128, 42
 
@@ -93,8 +93,7 @@ def peer(options):
         fields = TrainingArguments.__dataclass_fields__
         arguments["warmup_ratio" if "warmup_ratio" in fields else "warmup_steps"] = WARMUP  # a share, either way
         if setting["group"]:
-            arguments.update({"train_sampling_strategy": "group_by_length"} if "train_sampling_strategy" in fields
-                             else {"group_by_length": True})
+            arguments.update(grouped_by_length(TrainingArguments))
         trainer = Trainer(model=model, args=TrainingArguments(**arguments), train_dataset=train, eval_dataset=dev,
                           data_collator=DataCollatorWithPadding(tokenizer),
                           compute_metrics=lambda p: {"accuracy": float((p.predictions.argmax(-1) == p.label_ids).mean())})

@@ -59,8 +59,8 @@ std::int64_t CapturedPasses::bucket(std::span<const std::int64_t> samples, const
     for (const std::vector<data::Positions>& parts : dealt) {
         for (const data::Positions& part : parts) {
             std::int64_t tokens = 0;
-            for (const std::int64_t sample : data::samples_at(samples, part))
-                tokens += experiment_.train->length(sample);
+            for (const std::int64_t position : part)
+                tokens += experiment_.train->length(samples[static_cast<std::size_t>(position)]);
             largest = std::max(largest, buckets_.tokens(std::ssize(part), tokens));
         }
     }

@@ -30,11 +30,12 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT / "bench"))
-from record import mpirun, spread  # noqa: E402
+from length_sweep import MODELS as SHAPES  # noqa: E402
+from record import grouped_by_length, mpirun, spread  # noqa: E402
 
 VOCABULARY = 30522
 MODELS = {"tiny": {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64},
-          "bert-base": {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072},
+          "bert-base": SHAPES["bert-base"],
           "bert-large": {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16, "intermediate_size": 4096}}
 # Tokens of a sample, [CLS] and [SEP] among them: quantiles 0, 1/32, ... 1 of 6,920 sentences of SST-2, and of 6,078 questions
 # of SQuAD 2.0 with their contexts, by the uncased vocabulary of BERT.
@@ -151,11 +152,7 @@ def peer(setting):
                 self.times[state.global_step] = time.perf_counter()
 
     model = AutoModelForSequenceClassification.from_pretrained(setting["folder"], attn_implementation="sdpa")
-    fields = TrainingArguments.__dataclass_fields__
-    grouping = {}
-    if setting["mix"]:
-        grouping = ({"train_sampling_strategy": "group_by_length"} if "train_sampling_strategy" in fields
-                    else {"group_by_length": True})
+    grouping = grouped_by_length(TrainingArguments) if setting["mix"] else {}
     with tempfile.TemporaryDirectory() as out:
         arguments = TrainingArguments(
             output_dir=out, per_device_train_batch_size=setting["batch"], max_steps=setting["steps"], learning_rate=1e-5,
@@ -171,22 +168,16 @@ def peer(setting):
 def card(options):
     """Its name, and what it does with dense bf16: by its data sheet, and in a product here."""
     import torch
+    from update_torch import seconds_of
     if options.device == "cpu":
         return {"name": "cpu", "peak": None, "matmul": None}
     if not torch.cuda.is_available():
         sys.exit("training.py: this PyTorch sees no GPU")
     name = torch.cuda.get_device_name()
     a, b = (torch.randn(8192, 8192, device="cuda", dtype=torch.bfloat16) for _ in range(2))
-    begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-    times = []
-    for _ in range(13):
-        begin.record()
-        torch.mm(a, b)
-        end.record()
-        end.synchronize()
-        times.append(begin.elapsed_time(end) / 1000)
+    seconds = seconds_of(lambda: torch.mm(a, b))
     peak = next((flops for part, flops in PEAKS.items() if part in name), None)
-    return {"name": name, "peak": peak, "matmul": 2 * 8192**3 / statistics.median(times[3:])}
+    return {"name": name, "peak": peak, "matmul": 2 * 8192**3 / seconds}
 
 
 def measured(options, name, run):
