@@ -48,7 +48,7 @@ std::vector<Peer> peers() {
         all.push_back({name, [kernel](const Layer& layer) {
                            forward_product(layer.x, layer.weight, {}, kernel);
                            input_product({layer.grad}, {layer.weight}, kernel);
-                           add_weight_product(layer.grad, layer.x, layer.sum, kernel);
+                           weight_product_into(layer.sum, /*adds=*/false, layer.grad, layer.x, kernel);
                        }});
     };
     add("TDPBF16PS", tile_products());
@@ -56,7 +56,8 @@ std::vector<Peer> peers() {
     all.push_back({"LibTorch", [](const Layer& layer) {
                        torch::linear(layer.x, layer.weight);
                        layer.grad.mm(layer.weight);
-                       torch::Tensor(layer.sum).addmm_(layer.grad.t(), layer.x);
+                       torch::Tensor sum = layer.sum;
+                       torch::mm_out(sum, layer.grad.t(), layer.x);
                    }});
     return all;
 }

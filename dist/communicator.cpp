@@ -120,7 +120,7 @@ Pending Communicator::reduce_scatter_sum(const PartedView& parts) {
 
 Pending Communicator::reduce_scatter_sum(std::span<const SummedParts> pieces) {
     std::int64_t bytes = 0;
-    for (const auto& [parts, into] : pieces) {
+    for (const auto& [parts, into, adds] : pieces) {
         require_parts(parts);
         bytes += ring_bytes(parts.count * size_ * bytes_of(parts.type), size_);
     }

@@ -63,9 +63,11 @@ struct PartedView {
 
 /// Parts to be summed over ranks, each to the rank that owns it. The own part's sum replaces it, or, with `into`, is
 /// added to that buffer: `count` elements in the same memory, fp32 where the parts are of 16 bits, else of their type.
+/// Unless it `adds`, it replaces what lies there.
 struct SummedParts {
     PartedView parts;
     void* into = nullptr;
+    bool adds = true;
 };
 
 /// What a backend keeps while an operation is under way.

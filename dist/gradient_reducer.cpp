@@ -122,7 +122,9 @@ void GradientReducer::backward(const torch::Tensor& loss, bool last) {
     if (loss.defined()) loss.backward();
     active_ = false;
     reduced_ = true;
-    if (!last) start_ready(true);  // of the last pass it is finish() that does, whose time is the reduction's
+    if (last) return;  // finish() starts the rest: its time is the reduction's
+    start_ready(true);
+    sums_hold_ = true;
 }
 
 void GradientReducer::begin() {
@@ -143,16 +145,17 @@ void GradientReducer::finish() {
         active_ = false;
         reduced_ = true;
     }
-    if (reduced_) start_ready(true);
+    STRATA_CHECK(reduced_, "an update without a backward pass");
+    start_ready(true);
     wait_for_all();
-    reduced_ = false;
+    reduced_ = sums_hold_ = false;
     started_early_ = 0;
 }
 
 void GradientReducer::finish_replayed() {
     for (Part& part : parts_) part.on_its_way = 0;
     next_bucket_ = buckets_.size();
-    reduced_ = false;
+    reduced_ = sums_hold_ = false;
     started_early_ = 0;
 }
 
@@ -163,7 +166,11 @@ void GradientReducer::arrive(std::size_t index) {
     STRATA_CHECK(!source.arrived, "a gradient arrived twice in one backward pass");
     source.arrived = true;
     for (const std::size_t bucket : source.buckets) --missing_[bucket];
-    if (stage_ == 2) take(source, part);
+    if (stage_ == 2) {
+        take(source, part);
+    } else {
+        storage_.settle_gradient(source.place.parameter);
+    }
     if (!options_.overlap) return;
     start_ready(false);
     move_on();
@@ -195,6 +202,9 @@ void GradientReducer::take(Source& source, Part& part) {
 
 /// Starts buckets in their order, as long as they are complete; at the end of a pass, all of them.
 void GradientReducer::start_ready(bool all) {
+    if (all && stage_ == 1) {
+        for (const Source& source : sources_) storage_.settle_gradient(source.place.parameter);
+    }
     for (; next_bucket_ < buckets_.size(); ++next_bucket_) {
         if (!all && missing_[next_bucket_] > 0) return;
         if (!all) ++started_early_;
@@ -209,14 +219,14 @@ void GradientReducer::start(std::size_t index) {
         Part& part = parts_[piece.part];
         float* const into = keeps_sums_ ? storage_.gradient_sums(part.group) + piece.begin : nullptr;
         if (stage_ == 1) {
-            pieces.push_back({view_of(piece, storage_.gradient_parts(part.group)), into});
+            pieces.push_back({view_of(piece, storage_.gradient_parts(part.group)), into, sums_hold_});
             continue;
         }
         if (missing_[index] > 0) fill_gaps(part);
         PartedView whole = storage_.parameter_parts(part.group);
         whole.data = scratch_of(part).data_ptr();
         whole.type = element_type(type_);
-        pieces.push_back({view_of(piece, whole), into});
+        pieces.push_back({view_of(piece, whole), into, sums_hold_});
     }
     under_way_.push_back({ranks_.owners().reduce_scatter_sum(pieces), index});
 }

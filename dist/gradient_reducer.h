@@ -123,9 +123,10 @@ class GradientReducer {
     std::deque<UnderWay> under_way_;
     std::deque<Pending> crossings_;  // buckets' own sums on their way to the other copies
     std::size_t next_bucket_ = 0;
-    bool active_ = false;   // a backward pass whose gradients leave is running
-    bool crosses_ = false;  // what is under way goes on to the other copies
-    bool reduced_ = false;  // this step's gradients have left
+    bool active_ = false;     // a backward pass whose gradients leave is running
+    bool crosses_ = false;    // what is under way goes on to the other copies
+    bool reduced_ = false;    // this step's gradients have left
+    bool sums_hold_ = false;  // those of its earlier micro-batches
     std::int64_t started_early_ = 0;
 };
 

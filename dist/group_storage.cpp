@@ -32,13 +32,15 @@ torch::ScalarType scalar_type(optim::ComputeType type) {
 }
 
 GroupStorage::GroupStorage(const optim::Plan& plan, const NamedParameters& parameters, int owner,
-                           std::optional<Memory> memory)
+                           std::optional<Memory> memory, std::unique_ptr<GradientContents> contents)
     : plan_(plan),
       owner_(owner),
       device_(parameters.empty() ? torch::Device(torch::kCPU) : parameters.front().second.device()),
       memory_kind_(memory.value_or(device_.is_cpu() ? Memory::host : Memory::cuda)),
       places_(plan.groups.size()),
-      group_steps_(plan.groups.size(), 0) {
+      group_steps_(plan.groups.size(), 0),
+      contents_(std::move(contents)) {
+    STRATA_CHECK(!contents_ || memory_kind_ == Memory::host, "contents of gradients on a GPU");
     STRATA_CHECK(owner >= 0 && owner < plan.owners(), "owner {} of {}", owner, plan.owners());
     lay_out_parameters();
     bind(parameters);
@@ -96,6 +98,7 @@ void GroupStorage::lay_out_gradients() {
         if (plan_.keeps_sums()) own += plan_.slice_stride(group);
     }
     // The old arenas are freed, views and all, before the new ones are made.
+    if (contents_) contents_->watch({});
     for (Binding& binding : bindings_) binding.parameter.mutable_grad() = torch::Tensor();
     gradients_ = sums_ = torch::Tensor();
     // Autograd adds 16-bit gradients into an fp32 arena as well as into one of their own type.
@@ -104,6 +107,7 @@ void GroupStorage::lay_out_gradients() {
 }
 
 void GroupStorage::bind_gradients() {
+    std::vector<torch::Tensor> bound;
     for (Binding& binding : bindings_) {
         const bool trains = live(binding.group);
         binding.parameter.set_requires_grad(trains);
@@ -111,7 +115,9 @@ void GroupStorage::bind_gradients() {
         if (!trains || !whole_gradients()) continue;
         binding.parameter.mutable_grad() = arena_view(gradients_, places_[binding.group].gradient, *binding.segment);
         binding.grad = binding.parameter.grad().const_data_ptr();
+        bound.push_back(binding.parameter);
     }
+    if (contents_) contents_->watch(bound);
 }
 
 void GroupStorage::bind(const NamedParameters& parameters) {
@@ -214,8 +220,27 @@ void GroupStorage::require_bound() const {
 }
 
 void GroupStorage::zero_gradients() {
-    gradients_.zero_();
-    sums_.zero_();
+    if (!contents_) {
+        gradients_.zero_();
+        return;
+    }
+    for (const Binding& binding : bindings_) {
+        if (binding.grad != nullptr) contents_->start_anew(binding.parameter, sums_in(binding));
+    }
+}
+
+/// The elements of a parameter's gradient where the last step's sums over ranks have come to.
+optim::Slice GroupStorage::sums_in(const Binding& binding) const {
+    if (plan_.world_size == 1 || plan_.keeps_sums()) return {};
+    const optim::Slice own = slice(binding.group);
+    const auto within = [&](std::int64_t element) {
+        return std::clamp(element - binding.segment->offset, std::int64_t{0}, binding.segment->elements);
+    };
+    return {within(own.begin), within(own.end)};
+}
+
+void GroupStorage::settle_gradient(const torch::Tensor& parameter) {
+    if (contents_) contents_->settle(parameter);
 }
 
 std::vector<GroupStorage::LiveParameter> GroupStorage::live_parameters() const {

@@ -28,6 +28,7 @@
 #include <torch/types.h>
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -48,13 +49,30 @@ using NamedParameters = std::vector<std::pair<std::string, torch::Tensor>>;
 ElementType element_type(optim::ComputeType type);
 torch::ScalarType scalar_type(optim::ComputeType type);
 
+/// What gradients hold from one step to the next, known to those who write them: so that not all is zeroed, and nothing
+/// that a backward pass then writes over.
+class GradientContents {
+  public:
+    virtual ~GradientContents() = default;
+
+    /// From here on these parameters' gradients alone, which are bound and zero.
+    virtual void watch(const std::vector<torch::Tensor>& parameters) = 0;
+
+    /// The parameter's gradient counts as zero. Ranks' sums may have come to its elements [sums.begin, sums.end).
+    virtual void start_anew(const torch::Tensor& parameter, optim::Slice sums) = 0;
+
+    /// If it still only counts as zero, it becomes so.
+    virtual void settle(const torch::Tensor& parameter) = 0;
+};
+
 class GroupStorage {
   public:
     /// Moves the parameters' values (fp32) into the arena and rebinds the tensors to it, ready for the plan's first
     /// step: they are of the plan's compute type from here on. `owner` of plan.owners(). Keeps a reference to the
     /// plan. `memory`: what the arenas are to communicators and passes, where tensors do not tell (a GPU's stand-in).
+    /// `contents`, in host memory: of these gradients alone; without, all of them are zeroed.
     GroupStorage(const optim::Plan& plan, const NamedParameters& parameters, int owner,
-                 std::optional<Memory> memory = std::nullopt);
+                 std::optional<Memory> memory = std::nullopt, std::unique_ptr<GradientContents> contents = nullptr);
     GroupStorage(const GroupStorage&) = delete;
     GroupStorage& operator=(const GroupStorage&) = delete;
 
@@ -72,8 +90,12 @@ class GroupStorage {
     /// Of a group, without padding.
     std::int64_t elements(std::size_t group) const { return plan_.groups[group].elements; }
 
-    /// One pass over what gradients are added up in.
+    /// What gradients are added up in counts as zero. It need not be before settle_gradient(), where their contents are
+    /// known; sums are written over by the first that comes to them (gradient_reducer.h).
     void zero_gradients();
+
+    /// Of a parameter that learns: nothing is added any more before it is read.
+    void settle_gradient(const torch::Tensor& parameter);
 
     /// STRATA_CHECK, naming the parameter, that every tensor and gradient of the model still lies here.
     void require_bound() const;
@@ -158,6 +180,7 @@ class GroupStorage {
     };
 
     bool whole_gradients() const { return plan_.zero_stage == 1; }
+    optim::Slice sums_in(const Binding& binding) const;
     void lay_out_parameters();
     void fill(std::size_t group, const optim::Segment& segment, const torch::Tensor& values);
     void lay_out_gradients();
@@ -184,6 +207,7 @@ class GroupStorage {
     torch::Tensor parameters_;
     torch::Tensor gradients_;  // empty under stage 2
     torch::Tensor sums_;       // empty where the plan keeps none
+    std::unique_ptr<GradientContents> contents_;
 };
 
 }  // namespace strata::dist

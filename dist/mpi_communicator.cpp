@@ -252,11 +252,11 @@ MPI_Request MpiCommunicator::start_gather_in_place(void* data, MPI_Datatype part
 
 std::unique_ptr<Operation> MpiCommunicator::start_reduce_scatter_sum(std::span<const SummedParts> pieces) {
     std::vector<ReducedPiece> reduced;
-    for (const auto& [parts, into] : pieces) {
+    for (const auto& [parts, into, adds] : pieces) {
         require_reachable(parts.memory);
         STRATA_CHECK(parts.type == pieces.front().parts.type, "pieces of two types in one reduce-scatter");
         reduced.push_back({static_cast<std::byte*>(parts.data), parts.count, parts.stride,
-                           parts.stride * (size_ - 1) + parts.count, static_cast<std::byte*>(into)});
+                           parts.stride * (size_ - 1) + parts.count, static_cast<std::byte*>(into), adds});
     }
     const ElementType type = pieces.empty() ? ElementType::float32 : pieces.front().parts.type;
     return start_reduction(std::move(reduced), type, false);

@@ -36,17 +36,18 @@ struct Sixteen {
     static void store(const float* from, Stored* to, std::int64_t count) { optim::narrow(from, to, count, type); }
 };
 
-/// Adds the terms in their order, each addition rounded to Sum: to what `into` holds, or where that is null into
-/// `stored`, which may be one of them. In blocks, so that every buffer passes through the cache once.
+/// Adds the terms in their order, each addition rounded to Sum, into `into`, first to what it holds if that is `held`;
+/// where it is null into `stored`, which may be one of them. In blocks, so that every buffer passes through the cache
+/// once.
 template <typename Element, typename Stored = typename Element::Stored, typename Sum = typename Element::Sum>
-void fold(Sum* into, Stored* stored, std::span<const Stored* const> terms, std::int64_t count) {
+void fold(Sum* into, bool held, Stored* stored, std::span<const Stored* const> terms, std::int64_t count) {
     constexpr std::int64_t block = 2048;
     std::array<Sum, block> values;
     std::array<Sum, block> scratch;
     for (std::int64_t begin = 0; begin < count; begin += block) {
         const std::int64_t size = std::min(block, count - begin);
         auto rest = terms;
-        if (into != nullptr) {
+        if (into != nullptr && held) {
             std::copy_n(into + begin, size, values.data());
         } else {
             std::copy_n(Element::floats(rest.front() + begin, scratch.data(), size), size, values.data());
@@ -260,8 +261,8 @@ void MpiReduction::add_piece(const ReducedPiece& piece, std::int64_t at) {
         terms[static_cast<std::size_t>(peer(distance))] = reinterpret_cast<const Stored*>(received(distance)) + at;
     }
     terms[static_cast<std::size_t>(peers_.rank)] = data;
-    fold<Element>(reinterpret_cast<typename Element::Sum*>(piece.into), data, std::span<const Stored* const>(terms),
-                  own.count);
+    fold<Element>(reinterpret_cast<typename Element::Sum*>(piece.into), piece.adds, data,
+                  std::span<const Stored* const>(terms), own.count);
 }
 
 /// Of an all-reduce's only piece.

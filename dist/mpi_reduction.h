@@ -31,7 +31,8 @@ struct ReducedPiece {
     std::int64_t count = 0;     ///< of a part
     std::int64_t stride = 0;    ///< from one part's first element to the next one's
     std::int64_t end = 0;       ///< past the last part's last element, from data
-    std::byte* into = nullptr;  ///< what the own part's sum is added to (fp32 for 16 bits); null: it replaces that part
+    std::byte* into = nullptr;  ///< where the own part's sum goes to (fp32 for 16 bits); null: it replaces that part
+    bool adds = true;           ///< to what lies in `into`
 };
 
 /// Of one or several pieces of one type. All-reduce when it `gathers`, else reduce-scatter. The second round of an

@@ -69,7 +69,7 @@ struct NcclCommunicator::Packing {
     std::int64_t part_stride = 0;  ///< elements, a multiple of `alignment`
 
     Packing(std::span<const SummedParts> pieces, int own) {
-        for (const auto& [parts, into] : pieces) {
+        for (const auto& [parts, into, adds] : pieces) {
             STRATA_CHECK(parts.memory == Memory::cuda, "NCCL reaches device memory only");
             STRATA_CHECK(parts.type == pieces.front().parts.type, "pieces of two types in one operation");
             if (parts.count == 0) continue;
@@ -80,7 +80,7 @@ struct NcclCommunicator::Packing {
             }
             PieceTable& table = tables.back();
             table.pieces[table.count++] = {static_cast<std::byte*>(parts.data), static_cast<std::byte*>(into),
-                                           parts.stride, elements};
+                                           parts.stride, elements, adds};
             table.end = elements += parts.count;
         }
         if (!pieces.empty()) type = pieces.front().parts.type;

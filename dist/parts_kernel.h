@@ -14,14 +14,15 @@ namespace strata::dist {
 
 struct KernelPiece {
     std::byte* data = nullptr;  // rank 0's part
-    std::byte* into = nullptr;  // what the own part's sum is added to; null: it replaces the own part
+    std::byte* into = nullptr;  // where the own part's sum goes to; null: it replaces the own part
     std::int64_t stride = 0;    // elements from one rank's part to the next one's
     std::int64_t first = 0;     // the place in the packed part of its first element
+    bool adds = true;           // to what lies in `into`
 };
 
 /// Some pieces that follow one another: elements [begin, end) of the packed part.
 struct PieceTable {
-    static constexpr int capacity = 64;  // two kilobytes of a launch's arguments
+    static constexpr int capacity = 64;  // two and a half kilobytes of a launch's arguments
 
     KernelPiece pieces[capacity];
     int count = 0;
@@ -73,8 +74,8 @@ STRATA_HOST_DEVICE void copy_body(const PieceTable& table, PartsCopy copy, std::
     }
 }
 
-/// The own part's sums: what `into` holds, then term after term, in Sum, which is what `into` is of: fp32 for 16-bit
-/// elements, else the elements' own type. Without `into` rounded to Float once, at the end.
+/// The own part's sums: what `into` holds, if the piece adds, then term after term, in Sum, which is what `into` is of:
+/// fp32 for 16-bit elements, else the elements' own type. Without `into` rounded to Float once, at the end.
 template <typename Float, typename Sum>
 STRATA_HOST_DEVICE void sum_body(const PieceTable& table, const SumTerms& terms, std::int64_t thread,
                                  std::int64_t threads) {
@@ -83,10 +84,11 @@ STRATA_HOST_DEVICE void sum_body(const PieceTable& table, const SumTerms& terms,
         const KernelPiece& piece = piece_at(table, i);
         Float* const own = reinterpret_cast<Float*>(piece.data) + table.own * piece.stride + (i - piece.first);
         Sum* const into = piece.into == nullptr ? nullptr : reinterpret_cast<Sum*>(piece.into) + (i - piece.first);
-        Sum sum = into == nullptr ? Sum(0) : *into;
+        const bool held = into != nullptr && piece.adds;
+        Sum sum = held ? *into : Sum(0);
         for (int term = 0; term < terms.count; ++term) {
             const Sum value = static_cast<Sum>(term == terms.own ? *own : packed[term * table.part_stride + i]);
-            sum = into == nullptr && term == 0 ? value : sum + value;
+            sum = !held && term == 0 ? value : sum + value;
         }
         if (into == nullptr) {
             *own = static_cast<Float>(sum);

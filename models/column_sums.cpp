@@ -1,6 +1,7 @@
 #include "models/column_sums.h"
 
 #include "models/activation_kernel.h"
+#include "models/gradient_content.h"
 #include "models/kernel_data.h"
 #include "models/parameter_gradient.h"
 
@@ -11,8 +12,12 @@ torch::Tensor ColumnSums::gradient_of(const torch::Tensor& parameter, std::int64
     float* const total = blocks_.mutable_data_ptr<float>() + first;  // the first block's
     for (std::int64_t block = 1; block < blocks_.size(0); ++block) add_row(total + block * columns_, total, columns);
     if (!gradient_takes(parameter)) return blocks_[0].narrow(0, first, columns).to(parameter.scalar_type());
-    for_kernel_type(parameter,
-                    [&](auto type) { add_row(total, mutable_data_of<decltype(type)>(parameter.grad()), columns); });
+    const bool stale = makes_whole(parameter.grad());
+    for_kernel_type(parameter.grad(), [&](auto type) {
+        auto* const to = mutable_data_of<decltype(type)>(parameter.grad());
+        if (stale) std::fill_n(to, columns, decltype(type){});
+        add_row(total, to, columns);
+    });
     return {};
 }
 

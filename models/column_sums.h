@@ -31,8 +31,8 @@ class ColumnSums {
     }
 
     /// The sums of the columns from `first` on as a parameter's gradient, [columns of the parameter]: rounded once to
-    /// its type. Undefined where they were added to the gradient that is there (parameter_gradient.h). Once for each
-    /// column.
+    /// the gradient's type. Undefined where they were added to the gradient that is there (parameter_gradient.h). Once
+    /// for each column.
     torch::Tensor gradient_of(const torch::Tensor& parameter, std::int64_t first = 0);
 
   private:

@@ -15,8 +15,8 @@ STRATA_INLINE void add(const T* word, const T* type, const T* position, T* out, 
     });
 }
 
-template <typename T>
-STRATA_INLINE void scatter(const T* grad, std::int64_t width, const std::int64_t* tokens, std::int64_t count, T* to,
+template <typename T, typename To>
+STRATA_INLINE void scatter(const T* grad, std::int64_t width, const std::int64_t* tokens, std::int64_t count, To* to,
                            std::int64_t begin, std::int64_t end) {
     simd::for_each_sixteen(end - begin, [&](std::int64_t i, auto lanes) STRATA_INLINED {
         const std::int64_t c = begin + i;
@@ -44,6 +44,11 @@ STRATA_CLONES void scatter_row(const float* grad, std::int64_t width, const std:
 
 STRATA_CLONES void scatter_row(const Bf16* grad, std::int64_t width, const std::int64_t* tokens, std::int64_t count,
                                Bf16* to, std::int64_t begin, std::int64_t end) {
+    scatter(grad, width, tokens, count, to, begin, end);
+}
+
+STRATA_CLONES void scatter_row(const Bf16* grad, std::int64_t width, const std::int64_t* tokens, std::int64_t count,
+                               float* to, std::int64_t begin, std::int64_t end) {
     scatter(grad, width, tokens, count, to, begin, end);
 }
 

@@ -11,6 +11,7 @@
 #include "models/cuda_queue.h"
 #include "models/embedding_grid.h"
 #include "models/embedding_kernel.h"
+#include "models/gradient_content.h"
 #include "models/kernel_data.h"
 #include "models/lookup.h"
 #include "models/parallel.h"
@@ -34,17 +35,22 @@ struct Runs {
         std::int64_t id;
         std::size_t begin, end;
     };
+    std::vector<std::int64_t> ids() const {
+        std::vector<std::int64_t> ids;
+        for (const Run& run : runs) ids.push_back(run.id);
+        return ids;
+    }
     std::vector<std::int64_t> tokens;
     std::vector<Run> runs;
 };
 
 /// Threads share the columns: some ids have one token and some have all of them.
-template <typename T>
+template <typename T, typename To>
 void scatter_rows(const torch::Tensor& grad, const Runs& runs, const torch::Tensor& to) {
     constexpr std::int64_t column_block = 64;
     const std::int64_t width = grad.size(1);
     const T* from = data_of<T>(grad);
-    T* table = mutable_data_of<T>(to);
+    To* table = mutable_data_of<To>(to);
     parallel_for(0, (width + column_block - 1) / column_block, 1, [&](std::int64_t first, std::int64_t last) {
         const std::int64_t begin = first * column_block, end = std::min(last * column_block, width);
         for (const Runs::Run& run : runs.runs) {
@@ -80,7 +86,13 @@ torch::Tensor table_gradient(const torch::Tensor& table, const torch::Tensor& id
     const bool in_place = gradient_takes(table);
     const torch::Tensor to = in_place ? table.grad() : torch::zeros_like(table);
     if (grad.is_cpu()) {
-        for_kernel_type(grad, [&](auto type) { scatter_rows<decltype(type)>(grad, Runs(ids, skipped), to); });
+        const Runs runs(ids, skipped);
+        if (in_place) adds_to_rows(to, runs.ids());
+        if (to.scalar_type() == grad.scalar_type()) {
+            for_kernel_type(grad, [&](auto type) { scatter_rows<decltype(type), decltype(type)>(grad, runs, to); });
+        } else {
+            scatter_rows<Bf16, float>(grad, runs, to);
+        }
     } else {
         scatter_on_gpu(grad, ids, skipped, to);
     }

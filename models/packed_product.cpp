@@ -15,6 +15,12 @@ bool kernel_takes(const torch::Tensor& matrix) {
            matrix.size(1) % 2 == 0;
 }
 
+/// What it writes.
+bool kernel_fills(const torch::Tensor& out) {
+    return out.is_cpu() && (out.scalar_type() == torch::kBFloat16 || out.scalar_type() == torch::kFloat32) &&
+           out.is_contiguous();
+}
+
 template <typename... Matrices>
 bool multiplies(const ProductKernel* kernel, const Matrices&... matrices) {
     return kernel != nullptr && (kernel_takes(matrices) && ...);
@@ -34,7 +40,11 @@ Product product_into(const torch::Tensor& out) {
     Product product{};
     product.rows = out.size(0);
     product.columns = product.out_stride = out.size(1);
-    product.out = mutable_data_of<Bf16>(out);
+    if (out.scalar_type() == torch::kBFloat16) {
+        product.out = mutable_data_of<Bf16>(out);
+    } else {
+        product.wide_out = mutable_data_of<float>(out);
+    }
     return product;
 }
 
@@ -95,18 +105,23 @@ torch::Tensor input_product(at::TensorList grads, at::TensorList weights, const 
 }
 
 torch::Tensor weight_product(const torch::Tensor& grad, const torch::Tensor& x, const ProductKernel* kernel) {
-    if (!multiplies(kernel, grad, x)) return grad.t().mm(x);
     torch::Tensor out = torch::empty({grad.size(1), x.size(1)}, x.options());
-    run_weight_product(*kernel, grad, x, out, /*adds=*/false);
+    weight_product_into(out, /*adds=*/false, grad, x, kernel);
     return out;
 }
 
-void add_weight_product(const torch::Tensor& grad, const torch::Tensor& x, const torch::Tensor& sum,
-                        const ProductKernel* kernel) {
-    if (multiplies(kernel, grad, x, sum)) {
-        run_weight_product(*kernel, grad, x, sum, /*adds=*/true);
+void weight_product_into(const torch::Tensor& out, bool adds, const torch::Tensor& grad, const torch::Tensor& x,
+                         const ProductKernel* kernel) {
+    torch::Tensor to = out;
+    if (multiplies(kernel, grad, x) && kernel_fills(out)) {
+        run_weight_product(*kernel, grad, x, out, adds);
+    } else if (out.scalar_type() != grad.scalar_type()) {
+        const torch::Tensor made = weight_product(grad, x, kernel);
+        adds ? to.add_(made) : to.copy_(made);
+    } else if (adds) {
+        to.addmm_(grad.t(), x);
     } else {
-        torch::Tensor(sum).addmm_(grad.t(), x);
+        torch::mm_out(to, grad.t(), x);
     }
 }
 

@@ -19,8 +19,8 @@ torch::Tensor input_product(at::TensorList grads, at::TensorList weights,
 /// gradᵀ x [out, in], the gradient of a weight.
 torch::Tensor weight_product(const torch::Tensor& grad, const torch::Tensor& x,
                              const ProductKernel* kernel = fastest_products());
-/// The same, added to `sum`.
-void add_weight_product(const torch::Tensor& grad, const torch::Tensor& x, const torch::Tensor& sum,
-                        const ProductKernel* kernel = fastest_products());
+/// The same into `out`, or added to it; `out` may be fp32 where grad and x are bfloat16.
+void weight_product_into(const torch::Tensor& out, bool adds, const torch::Tensor& grad, const torch::Tensor& x,
+                         const ProductKernel* kernel = fastest_products());
 
 }  // namespace strata::models

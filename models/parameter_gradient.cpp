@@ -4,11 +4,19 @@
 
 namespace strata::models {
 
+namespace {
+
+bool kernels_add(const torch::Tensor& parameter, const torch::Tensor& grad) {
+    if (grad.scalar_type() == parameter.scalar_type()) return true;
+    return parameter.is_cpu() && parameter.scalar_type() == torch::kBFloat16 && grad.scalar_type() == torch::kFloat32;
+}
+
+}  // namespace
+
 bool gradient_takes(const torch::Tensor& parameter) {
     if (!parameter.is_leaf()) return false;
     const torch::Tensor& grad = parameter.grad();
-    if (!grad.defined() || grad.scalar_type() != parameter.scalar_type() || grad.layout() != torch::kStrided ||
-        !grad.is_contiguous())
+    if (!grad.defined() || !kernels_add(parameter, grad) || grad.layout() != torch::kStrided || !grad.is_contiguous())
         return false;
     // A pass for the gradients of certain tensors (torch::autograd::grad) hands them out and leaves none.
     const auto* wanted = torch::autograd::get_current_graph_task_exec_info();

@@ -6,8 +6,9 @@
 namespace strata::models {
 
 /// Whether the backward pass that is running may add to this parameter's gradient itself: the gradient is there
-/// (dist/group_storage.h binds them), contiguous and of the parameter's type, and the pass is one that leaves gradients
-/// in parameters. The parameter's accumulation node runs all the same, with nothing to add.
+/// (dist/group_storage.h binds them), contiguous and of the parameter's type, or on a CPU fp32 for bfloat16 (where
+/// micro-batches add up), and the pass is one that leaves gradients in parameters. The parameter's accumulation node
+/// runs all the same, with nothing to add.
 bool gradient_takes(const torch::Tensor& parameter);
 
 }  // namespace strata::models

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "apps/strata/device.h"
+#include "apps/strata/known_gradients.h"
 #include "apps/strata/phase_timer.h"
 #include "models/fused_attention.h"
 #include "models/losses.h"
@@ -48,7 +49,7 @@ TrainStep::TrainStep(const Config& config, const Experiment& experiment, const o
       sampler_(static_cast<std::uint64_t>(config.seed), experiment.train->size(), length.global_batch_size,
                config.shuffle),
       ranks_(shard_ranks(config, plan, gpus == nullptr ? communicator : *gpus)),
-      storage_(plan, experiment.model().named_parameter_list(), ranks_.owner()),
+      storage_(plan, experiment.model().named_parameter_list(), ranks_.owner(), std::nullopt, known_gradients(device_)),
       optimizer_(plan, storage_, ranks_, options_of(config, experiment.model())),
       buffers_(experiment.model().named_buffer_list(), communicator),
       frozen_outputs_(experiment.model(), *experiment.train, communicator, config.cache_frozen != "false") {

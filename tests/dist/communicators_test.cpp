@@ -190,10 +190,11 @@ float in_the_order_of_ranks(float start, int size, std::int64_t index) {
 }
 
 TEST_P(Communicators, SeveralPiecesAddUpInTheOrderOfRanksInOneReduceScatter) {
-    constexpr std::int64_t into_count = 5;
-    const std::vector<std::int64_t> counts{into_count, 0, 5000, 70'000, 1, 9000, 66'000, 2};
+    constexpr std::int64_t into_count = 5, replaced_count = 3;
+    const std::vector<std::int64_t> counts{into_count, replaced_count, 0, 5000, 70'000, 1, 9000, 66'000, 2};
     std::vector<Values<float>> memory;
     auto sums = values(std::vector<float>(into_count, 1e6F));
+    auto replaced = values(std::vector<float>(replaced_count, 1e6F));
     std::vector<SummedParts> pieces;
     for (const std::int64_t count : counts) {
         const std::int64_t stride = count + 2;
@@ -205,8 +206,11 @@ TEST_P(Communicators, SeveralPiecesAddUpInTheOrderOfRanksInOneReduceScatter) {
             }
         }
         memory.push_back(values(own));
-        pieces.push_back({memory.back().parts(count, stride, fp32), count == into_count ? sums.data() : nullptr});
+        pieces.push_back({memory.back().parts(count, stride, fp32)});
     }
+    pieces[0].into = sums.data();
+    pieces[1].into = replaced.data();
+    pieces[1].adds = false;
     const auto before = communicator().traffic();
     communicator().reduce_scatter_sum(pieces).wait();
     EXPECT_EQ((communicator().traffic() - before).calls(), 1);
@@ -216,7 +220,9 @@ TEST_P(Communicators, SeveralPiecesAddUpInTheOrderOfRanksInOneReduceScatter) {
     };
     for (std::int64_t i = 0; i < into_count; ++i)
         expect(sums.values()[static_cast<std::size_t>(i)], in_the_order_of_ranks(1e6F, size(), i));
-    for (std::size_t piece = 2; piece < counts.size(); ++piece) {
+    for (std::int64_t i = 0; i < replaced_count; ++i)
+        expect(replaced.values()[static_cast<std::size_t>(i)], in_the_order_of_ranks(0.0F, size(), i));
+    for (std::size_t piece = 3; piece < counts.size(); ++piece) {
         const std::int64_t stride = counts[piece] + 2;
         const auto& values = memory[piece].values();
         for (std::int64_t i = 0; i < counts[piece]; ++i)
@@ -248,7 +254,11 @@ void Communicators::expect_short_sums(ElementType type) {
     auto sums = values(std::vector<float>(part, 100.0F));
     communicator().all_reduce_sum(all.view(type)).wait();
     communicator().reduce_scatter_sum(scattered.parts(part, part, type)).wait();
-    const SummedParts piece{added.parts(part, part, type), sums.data()};
+    SummedParts piece{added.parts(part, part, type), sums.data()};
+    communicator().reduce_scatter_sum(std::span(&piece, 1)).wait();
+    auto replaced = values(std::vector<float>(part, 100.0F));
+    piece.into = replaced.data();
+    piece.adds = false;
     communicator().reduce_scatter_sum(std::span(&piece, 1)).wait();
     const auto expect = [&](float sum, float expected) {
         // What keeps no order rounds on its way, too.
@@ -261,6 +271,7 @@ void Communicators::expect_short_sums(ElementType type) {
         if (i / part != rank()) continue;
         expect(static_cast<float>(scattered.values()[at]), rounded);
         expect(sums.values()[static_cast<std::size_t>(i % part)], short_sum<Float>(100.0F, size(), i));
+        expect(replaced.values()[static_cast<std::size_t>(i % part)], short_sum<Float>(0.0F, size(), i));
     }
 }
 

@@ -93,23 +93,26 @@ TEST_F(Parts, UnpackTheOthers) {
     EXPECT_EQ(pieces_[2].back(), -1.0F);
 }
 
-TEST_F(Parts, AddUpInTheOrderOfRanksAfterWhatWasThere) {
+TEST_F(Parts, AddUpInTheOrderOfRanksAfterWhatWasThereOrInItsPlace) {
     fill([](int rank) { return rank == own; });
     std::vector<float> received(part_stride * ranks, -2.0F);
     for (const int rank : {0, 2}) {
         for (std::int64_t i = 0; i < table_.end; ++i)
             received[static_cast<std::size_t>(rank * part_stride + i)] = 0.1F * static_cast<float>(i + rank);
     }
-    std::vector<float> into(33, 1e6F);
+    // Of the second piece after what `into` holds, of the third in place of it.
+    std::vector<float> into(40, 1e6F);
     table_.pieces[1].into = reinterpret_cast<std::byte*>(into.data());
+    table_.pieces[2].into = reinterpret_cast<std::byte*>(into.data() + 33);
+    table_.pieces[2].adds = false;
     sum(received, ranks, own);
     for (std::int64_t i = 0; i < table_.end; ++i) {
-        const bool adds = i >= 1 && i < 34;
+        const bool goes = i >= 1, adds = goes && i < 34;
         float expected = adds ? 1e6F + 0.1F * static_cast<float>(i) : 0.1F * static_cast<float>(i);
         expected += value(own, i);
         expected += 0.1F * static_cast<float>(i + 2);
-        EXPECT_EQ(adds ? into[static_cast<std::size_t>(i - 1)] : at(own, i), expected) << i;
-        if (adds) {
+        EXPECT_EQ(goes ? into[static_cast<std::size_t>(i - 1)] : at(own, i), expected) << i;
+        if (goes) {
             EXPECT_EQ(at(own, i), value(own, i)) << "the own part stays where its sum goes elsewhere";
         }
     }

@@ -8,6 +8,7 @@
 
 #include "models/packed_input.h"
 #include "tests/models/support.h"
+#include "tests/models/tensors.h"
 
 namespace strata::models::testing {
 
@@ -36,9 +37,5 @@ struct Batch {
     std::vector<double> labels, values;
     double rate = 0;
 };
-
-inline double largest_difference(const torch::Tensor& a, const torch::Tensor& b) {
-    return (a.detach() - b.detach()).abs().max().item<double>();
-}
 
 }  // namespace strata::models::testing

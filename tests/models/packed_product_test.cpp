@@ -52,8 +52,16 @@ TEST_P(PackedProducts, OfALayerAreLibTorchs) {
         expect_near(weight_product(grad, x, kernel_), whole(grad).t().mm(whole(x)));
         const torch::Tensor sum = half(130, 96);
         const torch::Tensor expected = whole(sum) + whole(grad).t().mm(whole(x));
-        add_weight_product(grad, x, sum, kernel_);
+        weight_product_into(sum, /*adds=*/true, grad, x, kernel_);
         expect_near(sum, expected);
+        sum.fill_(std::numeric_limits<double>::quiet_NaN());
+        weight_product_into(sum, /*adds=*/false, grad, x, kernel_);
+        EXPECT_TRUE(torch::equal(sum, weight_product(grad, x, kernel_)));
+        const torch::Tensor wide = torch::full({130, 96}, std::numeric_limits<float>::quiet_NaN());
+        weight_product_into(wide, /*adds=*/false, grad, x, kernel_);
+        EXPECT_TRUE(torch::equal(wide.to(torch::kBFloat16), sum));
+        weight_product_into(wide, /*adds=*/true, grad, x, kernel_);
+        expect_near(wide.to(torch::kBFloat16), 2 * whole(grad).t().mm(whole(x)));
         const torch::Tensor other_grad = half(tokens, 64), other_weight = half(64, 96);
         expect_near(input_product({grad, other_grad}, {weight, other_weight}, kernel_),
                     whole(grad).mm(whole(weight)) + whole(other_grad).mm(whole(other_weight)));

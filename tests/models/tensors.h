@@ -20,7 +20,7 @@ inline torch::Tensor random_tensor(torch::IntArrayRef shape, std::uint64_t seed)
 }
 
 inline double largest_difference(const torch::Tensor& a, const torch::Tensor& b) {
-    return (a - b).abs().max().item<double>();
+    return (a.detach() - b.detach()).abs().max().item<double>();
 }
 
 inline LayoutPointer layout_of(const std::vector<std::int64_t>& lengths, std::int64_t first_position = 0) {
