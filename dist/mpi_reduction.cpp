@@ -38,13 +38,16 @@ struct Sixteen {
 
 /// Adds the terms in their order, each addition rounded to Sum, into `into`, first to what it holds if that is `held`;
 /// where it is null into `stored`, which may be one of them. In blocks, so that every buffer passes through the cache
-/// once.
+/// once; threads share them.
 template <typename Element, typename Stored = typename Element::Stored, typename Sum = typename Element::Sum>
 void fold(Sum* into, bool held, Stored* stored, std::span<const Stored* const> terms, std::int64_t count) {
-    constexpr std::int64_t block = 2048;
-    std::array<Sum, block> values;
-    std::array<Sum, block> scratch;
-    for (std::int64_t begin = 0; begin < count; begin += block) {
+    constexpr std::int64_t block = 2048, blocks_worth_a_thread = 8;
+    const std::int64_t blocks = (count + block - 1) / block;
+#pragma omp parallel for schedule(static) if (blocks > blocks_worth_a_thread)
+    for (std::int64_t b = 0; b < blocks; ++b) {
+        std::array<Sum, block> values;
+        std::array<Sum, block> scratch;
+        const std::int64_t begin = b * block;
         const std::int64_t size = std::min(block, count - begin);
         auto rest = terms;
         if (into != nullptr && held) {

@@ -21,6 +21,13 @@ bool kernel_fills(const torch::Tensor& out) {
            out.is_contiguous();
 }
 
+/// What no kernel takes, as LibTorch is to multiply it: 16 bits on a CPU in fp32, since it does so by loops, which take
+/// fifty times as long, or by code that is generated for each size.
+torch::Tensor for_libtorch(const torch::Tensor& matrix) {
+    const bool slow = matrix.defined() && matrix.is_cpu() && c10::isReducedFloatingType(matrix.scalar_type());
+    return slow ? widened(matrix) : matrix;
+}
+
 template <typename... Matrices>
 bool multiplies(const ProductKernel* kernel, const Matrices&... matrices) {
     return kernel != nullptr && (kernel_takes(matrices) && ...);
@@ -74,7 +81,8 @@ void run_weight_product(const ProductKernel& kernel, const torch::Tensor& grad, 
 
 torch::Tensor forward_product(const torch::Tensor& x, const torch::Tensor& weight, const torch::Tensor& bias,
                               const ProductKernel* kernel) {
-    if (!multiplies(kernel, x, weight)) return torch::linear(x, weight, bias);
+    if (!multiplies(kernel, x, weight))
+        return torch::linear(for_libtorch(x), for_libtorch(weight), for_libtorch(bias)).to(x.scalar_type());
     RECORD_USER_SCOPE("ForwardProduct");
     torch::Tensor out = torch::empty({x.size(0), weight.size(0)}, x.options());
     Product product = product_into(out);
@@ -89,9 +97,9 @@ torch::Tensor input_product(at::TensorList grads, at::TensorList weights, const 
     bool own = grads.size() <= Product::most_terms;
     for (std::size_t i = 0; i < grads.size(); ++i) own = own && multiplies(kernel, grads[i], weights[i]);
     if (!own) {
-        torch::Tensor sum = grads[0].mm(weights[0]);
-        for (std::size_t i = 1; i < grads.size(); ++i) sum.addmm_(grads[i], weights[i]);
-        return sum;
+        torch::Tensor sum = for_libtorch(grads[0]).mm(for_libtorch(weights[0]));
+        for (std::size_t i = 1; i < grads.size(); ++i) sum.addmm_(for_libtorch(grads[i]), for_libtorch(weights[i]));
+        return sum.to(grads[0].scalar_type());
     }
     RECORD_USER_SCOPE("InputProduct");
     torch::Tensor out = torch::empty({grads[0].size(0), weights[0].size(1)}, grads[0].options());
@@ -112,16 +120,16 @@ torch::Tensor weight_product(const torch::Tensor& grad, const torch::Tensor& x, 
 
 void weight_product_into(const torch::Tensor& out, bool adds, const torch::Tensor& grad, const torch::Tensor& x,
                          const ProductKernel* kernel) {
+    if (multiplies(kernel, grad, x) && kernel_fills(out)) return run_weight_product(*kernel, grad, x, out, adds);
     torch::Tensor to = out;
-    if (multiplies(kernel, grad, x) && kernel_fills(out)) {
-        run_weight_product(*kernel, grad, x, out, adds);
-    } else if (out.scalar_type() != grad.scalar_type()) {
-        const torch::Tensor made = weight_product(grad, x, kernel);
+    const torch::Tensor left = for_libtorch(grad).t(), right = for_libtorch(x);
+    if (out.scalar_type() != left.scalar_type()) {
+        const torch::Tensor made = left.mm(right);
         adds ? to.add_(made) : to.copy_(made);
     } else if (adds) {
-        to.addmm_(grad.t(), x);
+        to.addmm_(left, right);
     } else {
-        torch::mm_out(to, grad.t(), x);
+        torch::mm_out(to, left, right);
     }
 }
 

@@ -1,5 +1,6 @@
 // The matrix products of linear layers over packed rows: by the processor's fastest kernel (models/product_kernel.h),
-// or the one that is given, if it takes the tensors at hand, else by LibTorch. None is differentiable.
+// or the one that is given, if it takes the tensors at hand, else by LibTorch, on a CPU in fp32. None is
+// differentiable.
 #pragma once
 
 #include <torch/types.h>
