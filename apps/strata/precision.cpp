@@ -20,7 +20,9 @@ std::string name_of(const Bf16Ability& ability) {
 }
 
 std::string slow_note(const Bf16Ability& ability) {
-    return ability.has ? "" : fmt::format(", though {} does not multiply it (slow)", name_of(ability));
+    if (ability.has) return "";
+    return fmt::format(", though {} does not multiply it ({})", name_of(ability),
+                       ability.gpu ? "slow" : "products are made in fp32");
 }
 
 optim::ComputeType saved_type(const std::string& saved) {
@@ -43,7 +45,8 @@ struct Choice {
 
 Choice choice_asked_for(const Config& config, const Bf16Ability& ability) {
     using optim::ComputeType;
-    if (config.fp16) return {ComputeType::fp16, "as fp16 says"};
+    if (config.fp16)
+        return {ComputeType::fp16, ability.gpu ? "as fp16 says" : "as fp16 says (on a CPU products are made in fp32)"};
     if (config.bf16 == "true") return {ComputeType::bf16, "as bf16 says" + slow_note(ability)};
     return {};
 }

@@ -52,7 +52,7 @@ TEST_F(CommonPrecision, is_what_was_asked_for_all_the_same) {
     const Bf16Ability own{.has = communicator_.rank() > 0};
     const std::string line = settle_precision(config_, common_bf16(own, communicator_));
     EXPECT_EQ(config_.bf16, "true");
-    EXPECT_THAT(line, HasSubstr("of " + communicator_.host() + " does not multiply it (slow)"));
+    EXPECT_THAT(line, HasSubstr("of " + communicator_.host() + " does not multiply it (products are made in fp32)"));
 }
 
 }  // namespace

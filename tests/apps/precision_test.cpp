@@ -105,7 +105,8 @@ TEST(Precision, ARunThatGoesOnTakesTheCheckpointsType) {
             EXPECT_EQ(config_changes(saved, config), "");
         }
     }
-    EXPECT_THAT(settled({}, {lacks}, saved_by({})).second, HasSubstr("does not multiply it (slow)"));
+    EXPECT_THAT(settled({}, {lacks}, saved_by({})).second,
+                HasSubstr("does not multiply it (products are made in fp32)"));
 }
 
 TEST(Precision, WhatWasAskedForIsAChangeFromTheCheckpoint) {
@@ -191,7 +192,9 @@ TEST(Precision, InferenceChoosesAsARunDoesAndUpdatesNothing) {
 }
 
 TEST(Precision, InferenceTakesTheFileOfAnyRun) {
-    EXPECT_THAT(settled_for_inference("fp16 = true\n", {has}), Pair("fp16", "precision: fp16, as fp16 says"));
+    EXPECT_THAT(settled_for_inference("fp16 = true\n", {has}),
+                Pair("fp16", "precision: fp16, as fp16 says (on a CPU products are made in fp32)"));
+    EXPECT_THAT(settled({"--fp16", "true"}, {.has = true, .gpu = true}).second, Not(HasSubstr("CPU")));
     const std::string rounded = "stochastic_rounding = true\n";
     EXPECT_EQ(settled_for_inference(rounded, {has}), settled_for_inference("", {has}));
     EXPECT_EQ(settled_for_inference(rounded, {lacks}), settled_for_inference("", {lacks})) << "no update is rounded";
