@@ -152,10 +152,10 @@ class Communicator {
     /// to the network. A backend may need scratch memory as large as all pieces together (buckets.h bounds it).
     Pending all_gather(std::span<const PartedView> pieces);
     /// Each rank gets the sum of its own parts; the other parts keep what they held. Several as one operation, counted
-    /// as one call. An element is summed in the order of ranks, after what `into` holds, by rounding to its own type
-    /// after each addition: so adding up micro-batch after micro-batch gives the same bits on any number of ranks.
-    /// 16-bit elements are added in fp32, and without `into` rounded once, at the end (to nearest, ties to even).
-    /// (NCCL keeps this order only where it is asked to, nccl_communicator.h.)
+    /// as one call. An element is summed in the order of ranks, after what `into` holds if the piece adds, by rounding
+    /// to its own type after each addition: so adding up micro-batch after micro-batch gives the same bits on any
+    /// number of ranks. 16-bit elements are added in fp32, and without `into` rounded once, at the end (to nearest,
+    /// ties to even). (NCCL keeps this order only where it is asked to, nccl_communicator.h.)
     Pending reduce_scatter_sum(std::span<const SummedParts> pieces);
     Pending reduce_scatter_sum(const PartedView& parts);
 

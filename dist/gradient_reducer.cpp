@@ -111,20 +111,20 @@ void GradientReducer::note_sources(std::size_t bucket) {
 
 void GradientReducer::backward(const torch::Tensor& loss, bool last) {
     lay_out();
+    STRATA_CHECK(!ended_, "a backward pass after the step's last one");
     if (stage_ == 1 && !last) {
         if (loss.defined()) loss.backward();
         return;
     }
-    STRATA_CHECK(!reduced_ || stage_ == 2, "a backward pass after the step's last one");
     wait_for_all();  // of the micro-batch before
     crosses_ = last && ranks_.copies() != nullptr;
     begin();
     if (loss.defined()) loss.backward();
     active_ = false;
-    reduced_ = true;
+    ended_ = last;
     if (last) return;  // finish() starts the rest: its time is the reduction's
     start_ready(true);
-    sums_hold_ = true;
+    storage_.sums_have_come();
 }
 
 void GradientReducer::begin() {
@@ -139,23 +139,22 @@ void GradientReducer::begin() {
 
 void GradientReducer::finish() {
     lay_out();
-    if (stage_ == 1 && !reduced_) {
+    STRATA_CHECK(ended_ || stage_ == 1, "an update without a last backward pass");
+    if (!ended_) {
         crosses_ = ranks_.copies() != nullptr;
         begin();
         active_ = false;
-        reduced_ = true;
     }
-    STRATA_CHECK(reduced_, "an update without a backward pass");
     start_ready(true);
     wait_for_all();
-    reduced_ = sums_hold_ = false;
+    ended_ = false;
     started_early_ = 0;
 }
 
 void GradientReducer::finish_replayed() {
     for (Part& part : parts_) part.on_its_way = 0;
     next_bucket_ = buckets_.size();
-    reduced_ = sums_hold_ = false;
+    ended_ = false;
     started_early_ = 0;
 }
 
@@ -219,14 +218,14 @@ void GradientReducer::start(std::size_t index) {
         Part& part = parts_[piece.part];
         float* const into = keeps_sums_ ? storage_.gradient_sums(part.group) + piece.begin : nullptr;
         if (stage_ == 1) {
-            pieces.push_back({view_of(piece, storage_.gradient_parts(part.group)), into, sums_hold_});
+            pieces.push_back({view_of(piece, storage_.gradient_parts(part.group)), into, storage_.sums_hold()});
             continue;
         }
         if (missing_[index] > 0) fill_gaps(part);
         PartedView whole = storage_.parameter_parts(part.group);
         whole.data = scratch_of(part).data_ptr();
         whole.type = element_type(type_);
-        pieces.push_back({view_of(piece, whole), into, sums_hold_});
+        pieces.push_back({view_of(piece, whole), into, storage_.sums_hold()});
     }
     under_way_.push_back({ranks_.owners().reduce_scatter_sum(pieces), index});
 }

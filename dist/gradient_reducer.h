@@ -8,9 +8,9 @@
 //
 // Stage 1: gradients add up in the storage's arena; the last micro-batch's backward reduces them in place, and each own
 // slice ends up with its sum over ranks, there or in the sums that the plan keeps. Stage 2: after every backward pass
-// each group's gradients are taken from the model, put into scratch memory, reduced, and added to the own slices' sums;
-// scratch in use at once is bounded (optim::gradient_scratch_bytes), since a group that needs more waits for the
-// oldest. Sums have the order of micro-batches and ranks (communicator.h).
+// each group's gradients are taken from the model, put into scratch memory, reduced, and added to the own slices' sums,
+// where the step's first replaces what lies there; scratch in use at once is bounded (optim::gradient_scratch_bytes),
+// since a group that needs more waits for the oldest. Sums have the order of micro-batches and ranks (communicator.h).
 //
 // Where each host has a copy of the optimizer state (shard_ranks.h), owners are those of a host, and at the step's last
 // micro-batch a bucket that has come to its owners goes on: their sums, in fp32, are added to those of the other
@@ -123,10 +123,9 @@ class GradientReducer {
     std::deque<UnderWay> under_way_;
     std::deque<Pending> crossings_;  // buckets' own sums on their way to the other copies
     std::size_t next_bucket_ = 0;
-    bool active_ = false;     // a backward pass whose gradients leave is running
-    bool crosses_ = false;    // what is under way goes on to the other copies
-    bool reduced_ = false;    // this step's gradients have left
-    bool sums_hold_ = false;  // those of its earlier micro-batches
+    bool active_ = false;   // a backward pass whose gradients leave is running
+    bool crosses_ = false;  // what is under way goes on to the other copies
+    bool ended_ = false;    // the step's last backward pass has been
     std::int64_t started_early_ = 0;
 };
 

@@ -32,15 +32,15 @@ torch::ScalarType scalar_type(optim::ComputeType type) {
 }
 
 GroupStorage::GroupStorage(const optim::Plan& plan, const NamedParameters& parameters, int owner,
-                           std::optional<Memory> memory, std::unique_ptr<GradientContents> contents)
+                           std::optional<Memory> memory, std::unique_ptr<GradientWatch> watch)
     : plan_(plan),
       owner_(owner),
       device_(parameters.empty() ? torch::Device(torch::kCPU) : parameters.front().second.device()),
       memory_kind_(memory.value_or(device_.is_cpu() ? Memory::host : Memory::cuda)),
       places_(plan.groups.size()),
       group_steps_(plan.groups.size(), 0),
-      contents_(std::move(contents)) {
-    STRATA_CHECK(!contents_ || memory_kind_ == Memory::host, "contents of gradients on a GPU");
+      watch_(std::move(watch)) {
+    STRATA_CHECK(!watch_ || memory_kind_ == Memory::host, "gradients on a GPU are watched");
     STRATA_CHECK(owner >= 0 && owner < plan.owners(), "owner {} of {}", owner, plan.owners());
     lay_out_parameters();
     bind(parameters);
@@ -98,12 +98,13 @@ void GroupStorage::lay_out_gradients() {
         if (plan_.keeps_sums()) own += plan_.slice_stride(group);
     }
     // The old arenas are freed, views and all, before the new ones are made.
-    if (contents_) contents_->watch({});
+    if (watch_) watch_->watch({});
     for (Binding& binding : bindings_) binding.parameter.mutable_grad() = torch::Tensor();
     gradients_ = sums_ = torch::Tensor();
     // Autograd adds 16-bit gradients into an fp32 arena as well as into one of their own type.
     gradients_ = zeros(whole, scalar_type(plan_.gradient_type()));
     sums_ = zeros(own);
+    sums_hold_ = false;
 }
 
 void GroupStorage::bind_gradients() {
@@ -117,7 +118,7 @@ void GroupStorage::bind_gradients() {
         binding.grad = binding.parameter.grad().const_data_ptr();
         bound.push_back(binding.parameter);
     }
-    if (contents_) contents_->watch(bound);
+    if (watch_) watch_->watch(bound);
 }
 
 void GroupStorage::bind(const NamedParameters& parameters) {
@@ -220,12 +221,13 @@ void GroupStorage::require_bound() const {
 }
 
 void GroupStorage::zero_gradients() {
-    if (!contents_) {
+    sums_hold_ = false;
+    if (!watch_) {
         gradients_.zero_();
         return;
     }
     for (const Binding& binding : bindings_) {
-        if (binding.grad != nullptr) contents_->start_anew(binding.parameter, sums_in(binding));
+        if (binding.grad != nullptr) watch_->start_anew(binding.parameter, sums_in(binding));
     }
 }
 
@@ -240,7 +242,7 @@ optim::Slice GroupStorage::sums_in(const Binding& binding) const {
 }
 
 void GroupStorage::settle_gradient(const torch::Tensor& parameter) {
-    if (contents_) contents_->settle(parameter);
+    if (watch_) watch_->settle(parameter);
 }
 
 std::vector<GroupStorage::LiveParameter> GroupStorage::live_parameters() const {

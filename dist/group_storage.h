@@ -49,11 +49,11 @@ using NamedParameters = std::vector<std::pair<std::string, torch::Tensor>>;
 ElementType element_type(optim::ComputeType type);
 torch::ScalarType scalar_type(optim::ComputeType type);
 
-/// What gradients hold from one step to the next, known to those who write them: so that not all is zeroed, and nothing
-/// that a backward pass then writes over.
-class GradientContents {
+/// Knows from those who write gradients what these hold from one step to the next: so that not all is zeroed, and
+/// nothing that a backward pass then writes over.
+class GradientWatch {
   public:
-    virtual ~GradientContents() = default;
+    virtual ~GradientWatch() = default;
 
     /// From here on these parameters' gradients alone, which are bound and zero.
     virtual void watch(const std::vector<torch::Tensor>& parameters) = 0;
@@ -70,9 +70,9 @@ class GroupStorage {
     /// Moves the parameters' values (fp32) into the arena and rebinds the tensors to it, ready for the plan's first
     /// step: they are of the plan's compute type from here on. `owner` of plan.owners(). Keeps a reference to the
     /// plan. `memory`: what the arenas are to communicators and passes, where tensors do not tell (a GPU's stand-in).
-    /// `contents`, in host memory: of these gradients alone; without, all of them are zeroed.
+    /// `watch`, in host memory alone: knows what these gradients hold; without one all of them are zeroed.
     GroupStorage(const optim::Plan& plan, const NamedParameters& parameters, int owner,
-                 std::optional<Memory> memory = std::nullopt, std::unique_ptr<GradientContents> contents = nullptr);
+                 std::optional<Memory> memory = std::nullopt, std::unique_ptr<GradientWatch> watch = nullptr);
     GroupStorage(const GroupStorage&) = delete;
     GroupStorage& operator=(const GroupStorage&) = delete;
 
@@ -90,12 +90,17 @@ class GroupStorage {
     /// Of a group, without padding.
     std::int64_t elements(std::size_t group) const { return plan_.groups[group].elements; }
 
-    /// What gradients are added up in counts as zero. It need not be before settle_gradient(), where their contents are
-    /// known; sums are written over by the first that comes to them (gradient_reducer.h).
+    /// What gradients are added up in counts as zero: a step begins. Watched ones need not be zero before
+    /// settle_gradient(); sums are written over by the first that comes to them.
     void zero_gradients();
 
     /// Of a parameter that learns: nothing is added any more before it is read.
     void settle_gradient(const torch::Tensor& parameter);
+
+    /// Whether sums hold what an earlier micro-batch of the step has brought; else they only count as zero.
+    bool sums_hold() const { return sums_hold_; }
+    /// A micro-batch has come to all of them.
+    void sums_have_come() { sums_hold_ = true; }
 
     /// STRATA_CHECK, naming the parameter, that every tensor and gradient of the model still lies here.
     void require_bound() const;
@@ -207,7 +212,8 @@ class GroupStorage {
     torch::Tensor parameters_;
     torch::Tensor gradients_;  // empty under stage 2
     torch::Tensor sums_;       // empty where the plan keeps none
-    std::unique_ptr<GradientContents> contents_;
+    bool sums_hold_ = false;
+    std::unique_ptr<GradientWatch> watch_;
 };
 
 }  // namespace strata::dist

@@ -7,6 +7,7 @@
 
 #include "core/error.h"
 #include "optim/compute_type.h"
+#include "optim/instruction_sets.h"
 
 namespace strata::dist {
 namespace {
@@ -15,25 +16,33 @@ namespace {
 // ranks keep their order.
 constexpr std::int64_t most_tags = 32768;
 
+STRATA_CLONES void add(const float* __restrict from, float* __restrict sums, std::int64_t count) {
+    for (std::int64_t i = 0; i < count; ++i) sums[i] += from[i];
+}
+STRATA_CLONES void add(const double* __restrict from, double* __restrict sums, std::int64_t count) {
+    for (std::int64_t i = 0; i < count; ++i) sums[i] += from[i];
+}
+
 // What an element is in memory (Stored), and in what it is added up (Sum).
 
 template <typename Float>
 struct Plain {
     using Stored = Float;
     using Sum = Float;
-    static const Float* floats(const Float* from, Float* /*scratch*/, std::int64_t /*count*/) { return from; }
-    static void store(const Float* from, Float* to, std::int64_t count) { std::copy_n(from, count, to); }
+    static void start(const Float* from, Float* sums, std::int64_t count) { std::copy_n(from, count, sums); }
+    static void add(const Float* from, Float* sums, std::int64_t count) { dist::add(from, sums, count); }
+    static void store(const Float* sums, Float* to, std::int64_t count) { std::copy_n(sums, count, to); }
 };
 
 template <optim::ComputeType type>
 struct Sixteen {
     using Stored = std::uint16_t;
     using Sum = float;
-    static const float* floats(const Stored* from, float* scratch, std::int64_t count) {
-        optim::widen(from, scratch, count, type);
-        return scratch;
+    static void start(const Stored* from, float* sums, std::int64_t count) { optim::widen(from, sums, count, type); }
+    static void add(const Stored* from, float* sums, std::int64_t count) {
+        optim::add_widened(from, sums, count, type);
     }
-    static void store(const float* from, Stored* to, std::int64_t count) { optim::narrow(from, to, count, type); }
+    static void store(const float* sums, Stored* to, std::int64_t count) { optim::narrow(sums, to, count, type); }
 };
 
 /// Adds the terms in their order, each addition rounded to Sum, into `into`, first to what it holds if that is `held`;
@@ -45,26 +54,16 @@ void fold(Sum* into, bool held, Stored* stored, std::span<const Stored* const> t
     const std::int64_t blocks = (count + block - 1) / block;
 #pragma omp parallel for schedule(static) if (blocks > blocks_worth_a_thread)
     for (std::int64_t b = 0; b < blocks; ++b) {
-        std::array<Sum, block> values;
-        std::array<Sum, block> scratch;
-        const std::int64_t begin = b * block;
-        const std::int64_t size = std::min(block, count - begin);
+        const std::int64_t begin = b * block, size = std::min(block, count - begin);
+        std::array<Sum, block> own;
+        Sum* const sums = into == nullptr ? own.data() : into + begin;
         auto rest = terms;
-        if (into != nullptr && held) {
-            std::copy_n(into + begin, size, values.data());
-        } else {
-            std::copy_n(Element::floats(rest.front() + begin, scratch.data(), size), size, values.data());
+        if (into == nullptr || !held) {
+            Element::start(rest.front() + begin, sums, size);
             rest = rest.subspan(1);
         }
-        for (const Stored* term : rest) {
-            const Sum* from = Element::floats(term + begin, scratch.data(), size);
-            for (std::int64_t i = 0; i < size; ++i) values[static_cast<std::size_t>(i)] += from[i];
-        }
-        if (into != nullptr) {
-            std::copy_n(values.data(), size, into + begin);
-        } else {
-            Element::store(values.data(), stored + begin, size);
-        }
+        for (const Stored* term : rest) Element::add(term + begin, sums, size);
+        if (into == nullptr) Element::store(sums, stored + begin, size);
     }
 }
 

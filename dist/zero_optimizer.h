@@ -113,9 +113,9 @@ class ZeroOptimizer {
     /// Keeps references to plan and storage, which is the storage of ranks.owner().
     ZeroOptimizer(const optim::Plan& plan, GroupStorage& storage, const ShardRanks& ranks, ZeroOptions options = {});
 
-    /// A micro-batch's backward pass. The storage must have entered the step, its gradients zero before the first. The
-    /// loss must be this rank's part of a sum: the caller has divided by the global number of samples. Undefined on a
-    /// rank that has no such micro-batch; all ranks call this equally often, `last` the last time.
+    /// A micro-batch's backward pass. The storage must have entered the step, zero_gradients() called before the first.
+    /// The loss must be this rank's part of a sum: the caller has divided by the global number of samples. Undefined on
+    /// a rank that has no such micro-batch; all ranks call this equally often, `last` the last time.
     void backward(const torch::Tensor& loss, bool last);
 
     /// All of a step's passes, with their reductions: `work` zeroes the gradients and calls backward() for each

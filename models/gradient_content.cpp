@@ -19,7 +19,8 @@ namespace {
 struct Content final : c10::BackendMeta {
     enum class Kind { rows, made_whole, anything, stale };
     Kind kind = Kind::rows;
-    std::vector<std::int64_t> rows;  // that may differ from zero
+    std::vector<std::int64_t> rows;                            // that may differ from zero
+    std::vector<const torch::autograd::Node*> accumulators{};  // that the hook is on
 
     void become(Kind next) {
         kind = next;
@@ -40,6 +41,7 @@ void zero_elements(const torch::Tensor& grad, std::int64_t begin, std::int64_t e
 }
 
 void zero_rows(const torch::Tensor& grad, std::span<const std::int64_t> rows) {
+    if (rows.empty()) return;  // as of every gradient that is no table's: a scalar has no size(0)
     const std::int64_t width = grad.numel() / grad.size(0);
     for (const std::int64_t row : rows) zero_elements(grad, row * width, (row + 1) * width);
 }
@@ -52,7 +54,7 @@ void zero_stale(const torch::Tensor& grad, Content& content) {
 
 }  // namespace
 
-bool makes_whole(const torch::Tensor& grad) {
+bool hold_whole(const torch::Tensor& grad) {
     Content* const content = content_of(grad);
     if (content == nullptr) return false;
     const bool zero = content->kind == Content::Kind::rows && content->rows.empty();
@@ -65,7 +67,7 @@ bool makes_whole(const torch::Tensor& grad) {
     return true;
 }
 
-void adds_to_rows(const torch::Tensor& grad, std::span<const std::int64_t> rows) {
+void hold_rows(const torch::Tensor& grad, std::span<const std::int64_t> rows) {
     Content* const content = content_of(grad);
     if (content == nullptr) return;
     zero_stale(grad, *content);
@@ -98,6 +100,7 @@ struct GradientContents::Watched {
         auto made = std::make_unique<BeforeAddition>(grad);
         hook = made.get();
         accumulator->add_pre_hook(std::move(made));
+        content->accumulators.push_back(accumulator.get());
     }
     ~Watched() {
         std::erase_if(accumulator->pre_hooks(), [&](const auto& other) { return other.get() == hook; });
@@ -131,6 +134,9 @@ void GradientContents::start_anew(const torch::Tensor& parameter, std::pair<std:
     const torch::Tensor& grad = parameter.grad();
     Content* const content = content_of(grad);
     STRATA_CHECK(content != nullptr, "a gradient that nobody watches");
+    const auto accumulator = torch::autograd::impl::try_get_grad_accumulator(parameter);
+    STRATA_CHECK(std::ranges::count(content->accumulators, accumulator.get()) > 0,
+                 "a parameter of another type or place than when its gradient was bound");
     switch (content->kind) {
         case Content::Kind::rows:
             zero_rows(grad, content->rows);

@@ -8,7 +8,8 @@
 //   what a kernel made that makes it all   stays, stale: the next such kernel writes over it
 //   anything else                          is zeroed
 //
-// Whoever adds to a gradient first says how. Autograd's own additions do by a hook, which zeroes what is stale.
+// Kernels say what they make of it (parameter_gradient.h). Autograd's own additions go by a hook, which zeroes what is
+// stale.
 #pragma once
 
 #include <torch/types.h>
@@ -21,11 +22,12 @@
 
 namespace strata::models {
 
-/// For a kernel that makes the whole of a gradient: whether to write it; else to add it. From here on it holds that.
-bool makes_whole(const torch::Tensor& grad);
+/// From here on it holds what a kernel makes of all of it. Returns whether nothing that counts is there: the kernel is
+/// to write, and else to add.
+bool hold_whole(const torch::Tensor& grad);
 
-/// For a kernel that adds to these rows of a table's gradient.
-void adds_to_rows(const torch::Tensor& grad, std::span<const std::int64_t> rows);
+/// It holds something in these rows too. They are ready to be added to.
+void hold_rows(const torch::Tensor& grad, std::span<const std::int64_t> rows);
 
 /// Of the parameters of one network, in host memory. Other gradients hold anything at any time.
 class GradientContents {

@@ -5,13 +5,13 @@
 
 #include <algorithm>
 #include <numeric>
+#include <optional>
 #include <tuple>
 #include <vector>
 
 #include "models/cuda_queue.h"
 #include "models/embedding_grid.h"
 #include "models/embedding_kernel.h"
-#include "models/gradient_content.h"
 #include "models/kernel_data.h"
 #include "models/lookup.h"
 #include "models/parallel.h"
@@ -83,20 +83,18 @@ void scatter_on_gpu(const torch::Tensor& grad, const torch::Tensor& ids, std::in
 /// A table's gradient; undefined if it went to its place.
 torch::Tensor table_gradient(const torch::Tensor& table, const torch::Tensor& ids, std::int64_t skipped,
                              const torch::Tensor& grad) {
-    const bool in_place = gradient_takes(table);
-    const torch::Tensor to = in_place ? table.grad() : torch::zeros_like(table);
-    if (grad.is_cpu()) {
-        const Runs runs(ids, skipped);
-        if (in_place) adds_to_rows(to, runs.ids());
-        if (to.scalar_type() == grad.scalar_type()) {
-            for_kernel_type(grad, [&](auto type) { scatter_rows<decltype(type), decltype(type)>(grad, runs, to); });
-        } else {
-            scatter_rows<Bf16, float>(grad, runs, to);
-        }
-    } else {
+    std::optional<Runs> runs;
+    if (grad.is_cpu()) runs.emplace(ids, skipped);
+    const bool adds = way_of_rows(table, runs ? runs->ids() : std::vector<std::int64_t>()) == GradientWay::add;
+    const torch::Tensor to = adds ? table.grad() : torch::zeros_like(table);
+    if (!runs) {
         scatter_on_gpu(grad, ids, skipped, to);
+    } else if (to.scalar_type() == grad.scalar_type()) {
+        for_kernel_type(grad, [&](auto type) { scatter_rows<decltype(type), decltype(type)>(grad, *runs, to); });
+    } else {
+        scatter_rows<Bf16, float>(grad, *runs, to);
     }
-    return in_place ? torch::Tensor() : to;
+    return adds ? torch::Tensor() : to;
 }
 
 /// Tables and the tokens' rows in them.

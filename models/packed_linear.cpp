@@ -7,7 +7,6 @@
 
 #include "models/activation_kernel.h"
 #include "models/column_sums.h"
-#include "models/gradient_content.h"
 #include "models/kernel_data.h"
 #include "models/packed_product.h"
 #include "models/parameter_gradient.h"
@@ -28,9 +27,9 @@ torch::Tensor bias_gradient(const torch::Tensor& grad, const torch::Tensor& bias
 }
 
 torch::Tensor weight_gradient(const torch::Tensor& grad, const torch::Tensor& x, const torch::Tensor& weight) {
-    if (!gradient_takes(weight)) return weight_product(grad, x);
-    const torch::Tensor& sum = weight.grad();
-    weight_product_into(sum, !makes_whole(sum), grad, x);
+    const GradientWay way = way_of_gradient(weight);
+    if (way == GradientWay::hand_out) return weight_product(grad, x);
+    weight_product_into(weight.grad(), way == GradientWay::add, grad, x);
     return {};
 }
 

@@ -97,5 +97,7 @@ STRATA_HOST_DEVICE std::uint16_t narrow(float value, ComputeType type) {
 /// The same for many, on the CPU; `type` is not fp32.
 void widen(const std::uint16_t* from, float* to, std::int64_t elements, ComputeType type);
 void narrow(const float* from, std::uint16_t* to, std::int64_t elements, ComputeType type);
+/// sums += from
+void add_widened(const std::uint16_t* from, float* sums, std::int64_t elements, ComputeType type);
 
 }  // namespace strata::optim

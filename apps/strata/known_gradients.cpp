@@ -5,7 +5,7 @@
 namespace strata::app {
 namespace {
 
-class KnownGradients final : public dist::GradientContents {
+class KnownGradients final : public dist::GradientWatch {
   public:
     void watch(const std::vector<torch::Tensor>& parameters) override { contents_.watch(parameters); }
     void start_anew(const torch::Tensor& parameter, optim::Slice sums) override {
@@ -19,7 +19,7 @@ class KnownGradients final : public dist::GradientContents {
 
 }  // namespace
 
-std::unique_ptr<dist::GradientContents> known_gradients(torch::Device device) {
+std::unique_ptr<dist::GradientWatch> known_gradients(torch::Device device) {
     return device.is_cpu() ? std::make_unique<KnownGradients>() : nullptr;
 }
 

@@ -1,4 +1,4 @@
-// Joins a model's kernels, which know what they leave in gradients, to the storage that gradients lie in.
+// Joins the storage that gradients lie in to a model's kernels, which know what they leave there.
 #pragma once
 
 #include <memory>
@@ -8,6 +8,6 @@
 namespace strata::app {
 
 /// On a CPU; null on a GPU, where one pass of zeros over all of them costs less than a launch for each.
-std::unique_ptr<dist::GradientContents> known_gradients(torch::Device device);
+std::unique_ptr<dist::GradientWatch> known_gradients(torch::Device device);
 
 }  // namespace strata::app

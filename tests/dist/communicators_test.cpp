@@ -1,6 +1,7 @@
 // What every communicator promises (dist/communicator.h), whatever it is built on.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <omp.h>
 
 #include <cstring>
 #include <optional>
@@ -49,6 +50,7 @@ class Communicators : public ::testing::TestWithParam<BackendCase> {
     /// An all-reduce and two reduce-scatters of 16-bit floats.
     template <typename Float>
     void expect_short_sums(ElementType type);
+    void expect_sums_of_pieces();
 
     std::unique_ptr<Backend> backend_;
 };
@@ -189,7 +191,26 @@ float in_the_order_of_ranks(float start, int size, std::int64_t index) {
     return sum;
 }
 
+/// Of this rank, for sums that threads share.
+class Threads {
+  public:
+    explicit Threads(int threads) : before_(omp_get_max_threads()) { omp_set_num_threads(threads); }
+    ~Threads() { omp_set_num_threads(before_); }
+    Threads(const Threads&) = delete;
+    Threads& operator=(const Threads&) = delete;
+
+  private:
+    int before_;
+};
+
 TEST_P(Communicators, SeveralPiecesAddUpInTheOrderOfRanksInOneReduceScatter) {
+    for (const int threads : {1, 3}) {
+        const Threads all(threads);
+        expect_sums_of_pieces();
+    }
+}
+
+void Communicators::expect_sums_of_pieces() {
     constexpr std::int64_t into_count = 5, replaced_count = 3;
     const std::vector<std::int64_t> counts{into_count, replaced_count, 0, 5000, 70'000, 1, 9000, 66'000, 2};
     std::vector<Values<float>> memory;
@@ -245,7 +266,7 @@ float short_sum(float start, int size, std::int64_t i) {
 
 template <typename Float>
 void Communicators::expect_short_sums(ElementType type) {
-    constexpr std::int64_t part = 301;
+    constexpr std::int64_t part = 20'301;
     std::vector<Float> own;
     for (std::int64_t i = 0; i < part * size(); ++i) own.push_back(short_value<Float>(rank(), i));
     Values<Float> all(*backend_, own);
@@ -276,8 +297,11 @@ void Communicators::expect_short_sums(ElementType type) {
 }
 
 TEST_P(Communicators, SixteenBitFloatsAddUpInFp32AndAreRoundedOnce) {
-    expect_short_sums<c10::BFloat16>(ElementType::bfloat16);
-    expect_short_sums<c10::Half>(ElementType::float16);
+    for (const int threads : {1, 3}) {
+        const Threads all(threads);
+        expect_short_sums<c10::BFloat16>(ElementType::bfloat16);
+        expect_short_sums<c10::Half>(ElementType::float16);
+    }
 }
 
 TEST_P(Communicators, Maximum) {

@@ -4,6 +4,7 @@
 #include <torch/nn/functional/loss.h>
 
 #include <algorithm>
+#include <memory>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -72,12 +73,12 @@ struct Training {
         : Training(from, make_test_plan(from, with.size(), optimizer), with, options) {}
 
     Training(std::vector<TestGroup> from, optim::Plan made, const ShardRanks& with, ZeroOptions options = {},
-             std::optional<Memory> memory = std::nullopt)
+             std::optional<Memory> memory = std::nullopt, std::unique_ptr<GradientWatch> watch = nullptr)
         : groups(std::move(from)),
           plan(std::move(made)),
           communicator(with.world()),
           model(make_parameters(groups)),
-          storage(plan, model.parameters(), with.owner(), memory),
+          storage(plan, model.parameters(), with.owner(), memory, std::move(watch)),
           zero(plan, storage, with, options) {}
 
     StepReport train(std::int64_t step, double max_norm = 0.0, StepExtras extras = {}) {

@@ -80,6 +80,12 @@ TEST(ComputeType, ManyAreConvertedAsOne) {
             ASSERT_EQ(narrowed[i], narrow(values[i], type)) << values[i];
             ASSERT_EQ(std::bit_cast<std::uint32_t>(widened[i]), std::bit_cast<std::uint32_t>(widen(narrowed[i], type)));
         }
+        std::vector<float> sums(values.size(), 0.375F);
+        add_widened(narrowed.data(), sums.data(), count, type);
+        for (std::size_t i = 0; i < values.size(); ++i) {
+            const float sum = 0.375F + widened[i];
+            ASSERT_TRUE(sums[i] == sum || (std::isnan(sums[i]) && std::isnan(sum))) << values[i];
+        }
     }
 }
 
