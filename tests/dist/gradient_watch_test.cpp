@@ -1,6 +1,7 @@
 // What the storage and the reducer promise whoever watches gradients: everything that is read, sent or added to has
 // been settled or added to before, and ranks' sums come to no other elements than is said.
 #include <gtest/gtest.h>
+#include <torch/csrc/autograd/custom_function.h>
 #include <torch/csrc/autograd/function.h>
 #include <torch/csrc/autograd/function_hook.h>
 #include <torch/csrc/autograd/variable.h>
@@ -128,23 +129,37 @@ TEST_P(WatchedGradients, GiveTheBitsOfZeroedOnes) {
 INSTANTIATE_TEST_SUITE_P(Types, WatchedGradients, ::testing::Values(optim::ComputeType::fp32, optim::ComputeType::bf16),
                          [](const auto& type) { return std::string(optim::name_of(type.param)); });
 
-/// One tensor under two names, a parameter that takes no part, ranks without samples; with and without this class's
-/// backward pass.
+/// The parameter's accumulation node runs, and has nothing to add.
+struct TakesPartInVain : torch::autograd::Function<TakesPartInVain> {
+    static torch::Tensor forward(torch::autograd::AutogradContext*, const torch::Tensor& x, const torch::Tensor&) {
+        return x.clone();
+    }
+    static torch::autograd::variable_list backward(torch::autograd::AutogradContext*,
+                                                   const torch::autograd::variable_list& grads) {
+        return {grads[0], {}};
+    }
+};
+
+/// One tensor under two names, a parameter that takes no part, one in vain, ranks without samples; with and without
+/// this class's backward pass.
 TEST(WatchedSums, HoldTiedAndUnusedParametersGradients) {
     MpiCommunicator communicator;
-    const std::vector<TestGroup> groups{{"only", 1.0, {{"tied", {5, 3}}, {"unused", {70}}, {"scalar", {}}}}};
+    const std::vector<TestGroup> groups{{"only", 1.0, {{"tied", {5, 3}}, {"unused", {70}}, {"scalar", {}}}},
+                                        {"vain", 1.0, {{"vain", {200}}}}};
     const optim::Plan plan = make_test_plan(groups, communicator.size());
     for (const bool by_reducer : {true, false}) {
         NamedParameters parameters = make_parameters(groups);
         const torch::Tensor twin = parameters[0].second.detach().set_requires_grad(true);
         parameters.emplace_back("twin", twin);
         GroupStorage storage(plan, parameters, communicator.rank(), std::nullopt, std::make_unique<Poison>());
-        GradientReducer reducer(plan, storage, communicator, {.bucket_bytes = 1000});
+        GradientReducer reducer(plan, storage, communicator, {.bucket_bytes = 100 * communicator.size()});
         for (int step = 0; step < 3; ++step) {
             storage.zero_gradients();
             torch::Tensor loss;
             if (communicator.rank() == 0)
-                loss = (parameters[0].second * 2).sum() + (twin * 5).sum() + parameters[2].second * 3;
+                loss = TakesPartInVain::apply(
+                    (parameters[0].second * 2).sum() + (twin * 5).sum() + parameters[2].second * 3,
+                    parameters[3].second);
             if (by_reducer) {
                 reducer.backward(loss, true);
             } else if (loss.defined()) {
@@ -156,6 +171,8 @@ TEST(WatchedSums, HoldTiedAndUnusedParametersGradients) {
             const float* const grads = storage.buffers(0).grad;
             for (std::int64_t i = own.begin; i < own.end; ++i)
                 EXPECT_EQ(grads[i - own.begin], i < 15 ? 7.0F : i < 85 ? 0.0F : 3.0F) << i;
+            const float* const vain = storage.buffers(1).grad;
+            for (std::int64_t i = 0; i < storage.slice(1).size(); ++i) EXPECT_EQ(vain[i], 0.0F) << i;
         }
     }
 }
