@@ -131,6 +131,25 @@ TEST_P(ScriptRanks, an_encoder_of_texts_equals_pytorch) {
     EXPECT_EQ(read_lines(scratch / "out.jsonl").size(), 32u);
 }
 
+/// The logits are scaled by one number.
+TEST_P(ScriptRanks, a_parameter_without_dimensions_trains) {
+    const ScratchFolder scratch;
+    torch::jit::Module module("Scaled");
+    module.register_parameter("scale", torch::tensor(1.5F), false);
+    module.register_parameter("weight", torch::tensor({{0.5F, -1.0F, 0.25F}}), false);
+    module.define("def forward(self, x):\n    return x.mean((2, 3)).matmul(self.weight) * self.scale\n");
+    module.save((scratch / "scaled.pt").string());
+    const auto scale_after = [&](int ranks, const std::string& folder) {
+        const auto flags =
+            with(image_run(ranks, scratch / folder), {"--torchscript", (scratch / "scaled.pt").string()});
+        expect_success(run_strata(ranks, flags));
+        return models::SafetensorsFile(scratch / folder / "model.safetensors").load("scale").item<double>();
+    };
+    const double scale = scale_after(GetParam(), "run");
+    EXPECT_GT(std::abs(scale - 1.5), 1e-3);
+    EXPECT_NEAR(scale, scale_after(1, "alone"), tensor_tolerance);
+}
+
 INSTANTIATE_TEST_SUITE_P(TorchScript, ScriptRanks, testing::Values(1, 2, 4));
 
 class ScriptResume : public testing::TestWithParam<int> {};
