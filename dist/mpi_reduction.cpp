@@ -45,27 +45,10 @@ struct Sixteen {
     static void store(const float* sums, Stored* to, std::int64_t count) { optim::narrow(sums, to, count, type); }
 };
 
-/// Adds the terms in their order, each addition rounded to Sum, into `into`, first to what it holds if that is `held`;
-/// where it is null into `stored`, which may be one of them. In blocks, so that every buffer passes through the cache
-/// once; threads share them.
-template <typename Element, typename Stored = typename Element::Stored, typename Sum = typename Element::Sum>
-void fold(Sum* into, bool held, Stored* stored, std::span<const Stored* const> terms, std::int64_t count) {
-    constexpr std::int64_t block = 2048, blocks_worth_a_thread = 8;
-    const std::int64_t blocks = (count + block - 1) / block;
-#pragma omp parallel for schedule(static) if (blocks > blocks_worth_a_thread)
-    for (std::int64_t b = 0; b < blocks; ++b) {
-        const std::int64_t begin = b * block, size = std::min(block, count - begin);
-        std::array<Sum, block> own;
-        Sum* const sums = into == nullptr ? own.data() : into + begin;
-        auto rest = terms;
-        if (into == nullptr || !held) {
-            Element::start(rest.front() + begin, sums, size);
-            rest = rest.subspan(1);
-        }
-        for (const Stored* term : rest) Element::add(term + begin, sums, size);
-        if (into == nullptr) Element::store(sums, stored + begin, size);
-    }
-}
+/// What is added up at once: it stays in the first cache while terms pass by.
+constexpr std::int64_t block = 2048;
+/// Fewer are not worth a team of threads.
+constexpr std::int64_t blocks_of_a_thread = 8;
 
 std::int64_t elements_of_part(std::span<const ReducedPiece> pieces) {
     std::int64_t count = 0;
@@ -241,30 +224,46 @@ void MpiReduction::add() {
     if (gathers_) gather();
 }
 
+/// All pieces by one team of threads, however many they are.
 template <typename Element>
 void MpiReduction::add_received() {
+    std::vector<Block> blocks;
     std::int64_t at = 0;
     for (const ReducedPiece& piece : pieces_) {
-        add_piece<Element>(piece, at);
-        at += extent(piece, peers_.rank).count;
+        const std::int64_t count = extent(piece, peers_.rank).count;
+        // One rank's sum is what it has.
+        const bool nothing_to_do = peers_.size == 1 && piece.into == nullptr;
+        for (std::int64_t begin = 0; begin < count && !nothing_to_do; begin += block)
+            blocks.push_back({&piece, begin, std::min(block, count - begin), at + begin});
+        at += count;
     }
+    if (blocks.empty()) return;
+    const std::int64_t count = std::ssize(blocks);
+#pragma omp parallel for schedule(static) if (count > blocks_of_a_thread)
+    for (std::int64_t b = 0; b < count; ++b) add_block<Element>(blocks[static_cast<std::size_t>(b)]);
 }
 
-/// `at`: where the piece's own part begins in what each other rank has sent.
+/// Ranks' terms in the order of ranks, each addition rounded to Sum, after what `into` holds if the piece adds to it;
+/// without `into` in place of the own term.
 template <typename Element>
-void MpiReduction::add_piece(const ReducedPiece& piece, std::int64_t at) {
+void MpiReduction::add_block(const Block& which) {
     using Stored = typename Element::Stored;
-    // One rank's sum is what it has.
-    if (peers_.size == 1 && piece.into == nullptr) return;
-    const Extent own = extent(piece, peers_.rank);
-    auto* const data = reinterpret_cast<Stored*>(own.data);
-    std::vector<const Stored*> terms(static_cast<std::size_t>(peers_.size));
-    for (int distance = 1; distance < peers_.size; ++distance) {
-        terms[static_cast<std::size_t>(peer(distance))] = reinterpret_cast<const Stored*>(received(distance)) + at;
+    using Sum = typename Element::Sum;
+    const ReducedPiece& piece = *which.piece;
+    auto* const own = reinterpret_cast<Stored*>(extent(piece, peers_.rank).data) + which.begin;
+    std::array<Sum, block> room;
+    Sum* const sums = piece.into == nullptr ? room.data() : reinterpret_cast<Sum*>(piece.into) + which.begin;
+    bool begun = piece.into != nullptr && piece.adds;
+    for (int rank = 0; rank < peers_.size; ++rank) {
+        const int distance = (rank + peers_.size - peers_.rank) % peers_.size;
+        const Stored* const term = distance == 0 ? own : reinterpret_cast<const Stored*>(received(distance)) + which.at;
+        if (std::exchange(begun, true)) {
+            Element::add(term, sums, which.size);
+        } else {
+            Element::start(term, sums, which.size);
+        }
     }
-    terms[static_cast<std::size_t>(peers_.rank)] = data;
-    fold<Element>(reinterpret_cast<typename Element::Sum*>(piece.into), piece.adds, data,
-                  std::span<const Stored* const>(terms), own.count);
+    if (piece.into == nullptr) Element::store(sums, own, which.size);
 }
 
 /// Of an all-reduce's only piece.

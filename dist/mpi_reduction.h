@@ -63,6 +63,12 @@ class MpiReduction final : public Operation {
         std::int64_t at = 0;  ///< elements of a part that are packed before these
     };
 
+    /// Some elements of a piece's own part, from `begin` on, and where they begin in what each other rank has sent.
+    struct Block {
+        const ReducedPiece* piece;
+        std::int64_t begin, size, at;
+    };
+
     static std::vector<Run> runs_of(std::span<const ReducedPiece> pieces, ElementType type);
     static std::int64_t packed_elements(const std::vector<Run>& runs);
     Extent extent(const ReducedPiece& piece, int rank) const;
@@ -77,7 +83,7 @@ class MpiReduction final : public Operation {
     template <typename Element>
     void add_received();
     template <typename Element>
-    void add_piece(const ReducedPiece& piece, std::int64_t at);
+    void add_block(const Block& which);
     void gather();
     bool round_done();
     void add();
