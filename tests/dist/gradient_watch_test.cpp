@@ -32,8 +32,8 @@ class Poison final : public GradientWatch {
     ~Poison() override { watch({}); }
 
     void watch(const std::vector<torch::Tensor>& parameters) override {
-        for (const auto& [accumulator, hook] : hooks_)
-            std::erase_if(accumulator->pre_hooks(), [&](const auto& other) { return other.get() == hook; });
+        for (const auto& own : hooks_)
+            std::erase_if(own.first->pre_hooks(), [&](const auto& other) { return other.get() == own.second; });
         hooks_.clear();
         places_.clear();
         for (const torch::Tensor& parameter : parameters) {
@@ -152,7 +152,7 @@ TEST(WatchedSums, HoldTiedAndUnusedParametersGradients) {
         const torch::Tensor twin = parameters[0].second.detach().set_requires_grad(true);
         parameters.emplace_back("twin", twin);
         GroupStorage storage(plan, parameters, communicator.rank(), std::nullopt, std::make_unique<Poison>());
-        GradientReducer reducer(plan, storage, communicator, {.bucket_bytes = 100 * communicator.size()});
+        GradientReducer reducer(plan, storage, communicator, {.bucket_bytes = std::int64_t{100} * communicator.size()});
         for (int step = 0; step < 3; ++step) {
             storage.zero_gradients();
             torch::Tensor loss;

@@ -68,9 +68,9 @@ struct StepExtras {
 
 /// A model under ZeroOptimizer.
 struct Training {
-    Training(std::vector<TestGroup> from, Communicator& with, const optim::OptimizerConfig& optimizer = {},
+    Training(const std::vector<TestGroup>& from, Communicator& with, const optim::OptimizerConfig& optimizer = {},
              ZeroOptions options = {})
-        : Training(from, make_test_plan(from, with.size(), optimizer), with, options) {}
+        : Training(from, make_test_plan(from, with.size(), optimizer), with, std::move(options)) {}
 
     Training(std::vector<TestGroup> from, optim::Plan made, const ShardRanks& with, ZeroOptions options = {},
              std::optional<Memory> memory = std::nullopt, std::unique_ptr<GradientWatch> watch = nullptr)
@@ -79,7 +79,7 @@ struct Training {
           communicator(with.world()),
           model(make_parameters(groups)),
           storage(plan, model.parameters(), with.owner(), memory, std::move(watch)),
-          zero(plan, storage, with, options) {}
+          zero(plan, storage, with, std::move(options)) {}
 
     StepReport train(std::int64_t step, double max_norm = 0.0, StepExtras extras = {}) {
         storage.enter(step);

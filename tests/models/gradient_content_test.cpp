@@ -216,10 +216,10 @@ TEST(WatchedGradients, AreRefusedWhereTheirParameterIsAnother) {
     GradientContents contents;
     contents.watch({parameter});
     contents.start_anew(parameter);
-    const torch::Tensor grad = parameter.grad();
+    torch::Tensor grad = parameter.grad();
     parameter.mutable_grad() = torch::Tensor();
     parameter.set_data(parameter.to(torch::kFloat64));
-    parameter.mutable_grad() = grad;
+    parameter.mutable_grad() = std::move(grad);
     EXPECT_THROW(contents.start_anew(parameter), std::exception);
 }
 
