@@ -21,8 +21,8 @@ bool kernel_fills(const torch::Tensor& out) {
            out.is_contiguous();
 }
 
-/// What no kernel takes, as LibTorch is to multiply it: 16 bits on a CPU in fp32, for it multiplies fp16 by plain loops,
-/// and bf16 by oneDNN, which generates code for each size, or by those loops.
+/// What no kernel takes, as LibTorch is to multiply it: 16 bits on a CPU in fp32, for it multiplies fp16 by plain
+/// loops, and bf16 by oneDNN, which generates code for each size, or by those loops.
 torch::Tensor for_libtorch(const torch::Tensor& matrix) {
     const bool slow = matrix.defined() && matrix.is_cpu() && c10::isReducedFloatingType(matrix.scalar_type());
     return slow ? widened(matrix) : matrix;
