@@ -145,6 +145,9 @@ void GradientReducer::finish() {
         begin();
         active_ = false;
     }
+    if (stage_ == 1) {
+        for (const Source& source : sources_) storage_.settle_gradient(source.place.parameter);
+    }
     start_ready(true);
     wait_for_all();
     ended_ = false;
@@ -201,9 +204,6 @@ void GradientReducer::take(Source& source, Part& part) {
 
 /// Starts buckets in their order, as long as they are complete; at the end of a pass, all of them.
 void GradientReducer::start_ready(bool all) {
-    if (all && stage_ == 1) {
-        for (const Source& source : sources_) storage_.settle_gradient(source.place.parameter);
-    }
     for (; next_bucket_ < buckets_.size(); ++next_bucket_) {
         if (!all && missing_[next_bucket_] > 0) return;
         if (!all) ++started_early_;

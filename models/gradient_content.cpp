@@ -57,14 +57,11 @@ void zero_stale(const torch::Tensor& grad, Content& content) {
 bool hold_whole(const torch::Tensor& grad) {
     Content* const content = content_of(grad);
     if (content == nullptr) return false;
-    const bool zero = content->kind == Content::Kind::rows && content->rows.empty();
-    if (!zero && content->kind != Content::Kind::stale) {
-        // What is made from here on is a part of what lies there.
-        if (content->kind != Content::Kind::made_whole) content->become(Content::Kind::anything);
-        return false;
-    }
-    content->become(Content::Kind::made_whole);
-    return true;
+    const Content::Kind kind = content->kind;
+    const bool writes = kind == Content::Kind::stale || (kind == Content::Kind::rows && content->rows.empty());
+    const bool all_by_kernels = writes || kind == Content::Kind::made_whole;
+    content->become(all_by_kernels ? Content::Kind::made_whole : Content::Kind::anything);
+    return writes;
 }
 
 void hold_rows(const torch::Tensor& grad, std::span<const std::int64_t> rows) {

@@ -15,12 +15,6 @@ bool kernel_takes(const torch::Tensor& matrix) {
            matrix.size(1) % 2 == 0;
 }
 
-/// What it writes.
-bool kernel_fills(const torch::Tensor& out) {
-    return out.is_cpu() && (out.scalar_type() == torch::kBFloat16 || out.scalar_type() == torch::kFloat32) &&
-           out.is_contiguous();
-}
-
 /// What no kernel takes, as LibTorch is to multiply it: 16 bits on a CPU in fp32, for it multiplies fp16 by plain
 /// loops, and bf16 by oneDNN, which generates code for each size, or by those loops.
 torch::Tensor for_libtorch(const torch::Tensor& matrix) {
@@ -120,7 +114,8 @@ torch::Tensor weight_product(const torch::Tensor& grad, const torch::Tensor& x, 
 
 void weight_product_into(const torch::Tensor& out, bool adds, const torch::Tensor& grad, const torch::Tensor& x,
                          const ProductKernel* kernel) {
-    if (multiplies(kernel, grad, x) && kernel_fills(out)) return run_weight_product(*kernel, grad, x, out, adds);
+    if (multiplies(kernel, grad, x) && kernel_can(out) && out.is_contiguous())
+        return run_weight_product(*kernel, grad, x, out, adds);
     torch::Tensor to = out;
     const torch::Tensor left = for_libtorch(grad).t(), right = for_libtorch(x);
     if (out.scalar_type() != left.scalar_type()) {
